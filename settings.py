@@ -1,0 +1,128 @@
+"""Every setting of the system, read from the environment by the entry points only.
+
+Names carry the prefix `MINTONG_`, but for `MONGODB_URI` and `REDIS_URL`, which every platform knows. Units are
+in the names.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Environment(StrEnum):
+    """What the installation is for; production turns off every convenience of development."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+def _engine(name: str, help_text: str) -> str | None:
+    field: str | None = Field(
+        default=None, validation_alias=AliasChoices(name, f"MINTONG_{name}"), description=help_text
+    )
+    return field
+
+
+class Settings(BaseSettings):
+    """The settings of one installation; each has a help text that `docs/settings.md` repeats."""
+
+    model_config = SettingsConfigDict(env_prefix="MINTONG_", extra="ignore", frozen=True)
+
+    environment: Environment = Field(
+        default=Environment.DEVELOPMENT, description="development or production."
+    )
+    home: Path = Field(
+        default=Path(".mintong"), description="Folder for embedded engines, snapshots and logs."
+    )
+    host: str = Field(default="127.0.0.1", description="Address the API listens on.")
+    port: int = Field(default=8000, ge=1, le=65535, description="Port the API listens on.")
+    workers: int = Field(default=1, ge=1, le=64, description="Number of API worker processes.")
+    drain_s: float = Field(
+        default=10, ge=0, le=300, description="Seconds that running requests get to finish after SIGTERM."
+    )
+
+    mongodb_uri: str | None = _engine("MONGODB_URI", "MongoDB to use; unset: an embedded engine is started.")
+    redis_url: str | None = _engine("REDIS_URL", "Redis to use; unset: an embedded engine is started.")
+    database: str = Field(
+        default="mintong", pattern=r"^[A-Za-z0-9_-]{1,38}$", description="Name of the MongoDB database."
+    )
+    engine_timeout_ms: int = Field(
+        default=2000, ge=50, le=60_000, description="Longest wait for an answer of MongoDB or Redis."
+    )
+
+    log_level: str = Field(
+        default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Lowest level logged."
+    )
+    log_json: bool | None = Field(
+        default=None, description="Log as JSON lines; unset: JSON in production, readable in development."
+    )
+    log_sample: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Share of successful requests that are logged; errors always are.",
+    )
+
+    max_body_bytes: int = Field(default=262_144, ge=1024, description="Largest request body of /graphql.")
+    max_tokens: int = Field(default=2_000, ge=10, description="Most lexical tokens in a document.")
+    max_depth: int = Field(default=15, ge=1, le=100, description="Deepest nesting of fields.")
+    max_aliases: int = Field(
+        default=30, ge=0, description="Most aliases in an operation, fragments expanded."
+    )
+    max_cost: int = Field(
+        default=20_000,
+        ge=1,
+        description="Highest computed cost: one per field, times the sizes of the lists above it.",
+    )
+    max_list_variable: int = Field(
+        default=200, ge=1, description="Most elements in a list that a client sends."
+    )
+    max_variable_depth: int = Field(default=10, ge=1, le=100, description="Deepest nesting of variables.")
+    execution_timeout_s: float = Field(
+        default=10, gt=0, le=120, description="Longest execution of an operation."
+    )
+    introspection: bool | None = Field(
+        default=None, description="Allow introspection; unset: only in development."
+    )
+    graphiql: bool | None = Field(default=None, description="Serve GraphiQL; unset: only in development.")
+    trusted_documents_only: bool = Field(
+        default=False, description="Accept only operations registered under api/operations."
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Origins that browsers may call from, separated by commas."
+    )
+
+    snapshot_poll_s: float = Field(
+        default=5, gt=0, le=60, description="How often versions are polled when Redis says nothing."
+    )
+    view_flush_s: float = Field(default=5, gt=0, le=300, description="How often counted views are written.")
+    popularity_s: float = Field(
+        default=60, gt=0, le=3600, description="How often the order of popular items is computed anew."
+    )
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        )
+
+    @property
+    def is_production(self) -> bool:
+        """Tell whether conveniences of development must be off."""
+        return self.environment is Environment.PRODUCTION
+
+    @property
+    def allows_introspection(self) -> bool:
+        """Tell whether clients may read the schema."""
+        return self.introspection if self.introspection is not None else not self.is_production
+
+    @property
+    def serves_graphiql(self) -> bool:
+        """Tell whether the page at GET /graphql is served."""
+        return self.graphiql if self.graphiql is not None else not self.is_production
