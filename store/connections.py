@@ -1,0 +1,49 @@
+"""Clients of MongoDB and Redis, set up alike everywhere. Whoever opens one closes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymongo import AsyncMongoClient
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+
+
+def open_mongodb(uri: str, timeout_ms: int) -> AsyncMongoClient[dict[str, Any]]:
+    """Open a MongoDB client; nothing is sent before the first command.
+
+    `timeout_ms` bounds the choice of a server, connecting, and every single answer, not the lifetime of a
+    cursor. Dates come back aware, in UTC.
+
+    Raises: pymongo.errors.ConfigurationError or InvalidURI for an address it cannot read.
+    """
+    return AsyncMongoClient(
+        uri,
+        appname="mintong",
+        tz_aware=True,
+        uuidRepresentation="standard",
+        serverSelectionTimeoutMS=timeout_ms,
+        connectTimeoutMS=timeout_ms,
+        socketTimeoutMS=timeout_ms,
+        waitQueueTimeoutMS=timeout_ms,
+    )
+
+
+def open_redis(url: str, timeout_ms: int) -> Redis:
+    """Open a Redis client that answers bytes; nothing is sent before the first command.
+
+    `timeout_ms` bounds connecting and every answer. A broken connection is tried once more, because the
+    pool may hold connections from before a restart of the server.
+
+    Raises: ValueError for an address it cannot read.
+    """
+    timeout_s = timeout_ms / 1000
+    return Redis.from_url(
+        url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        health_check_interval=30,
+        retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), retries=1),
+        client_name="mintong",
+    )
