@@ -1,7 +1,7 @@
 """Every setting of the system, read from the environment by the entry points only.
 
-Names carry the prefix `MINTONG_`, but for `MONGODB_URI` and `REDIS_URL`, which every platform knows. Units are
-in the names.
+Names carry the prefix `MINTONG_`, but for `MONGODB_URI` and `REDIS_URL`, which every platform knows. Units
+are in the names.
 """
 
 from __future__ import annotations
