@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import secrets
 import shutil
+import struct
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from pymongo.errors import PyMongoError
+import bson
+from bson.errors import InvalidBSON
 from redis.exceptions import RedisError
 
-from store.connections import open_mongodb, open_redis
+from store.connections import open_redis
+
+_OP_MSG = 2013
+_MAX_FRAME_BYTES = 48_000_000
 
 
 class EngineError(Exception):
@@ -66,11 +73,13 @@ class MongoKind:
 
     async def answering_pid(self, port: int, timeout_ms: int) -> int | None:
         """Return the process id that whoever answers on `port` gives as its own; None without an answer."""
-        async with open_mongodb(self.url(port), timeout_ms) as client:
-            try:
-                return int((await client.admin.command("serverStatus"))["pid"])
-            except PyMongoError:
-                return None
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                status = await _ask_mongodb(port, {"serverStatus": 1, "$db": "admin"})
+        except (OSError, EOFError, TimeoutError, InvalidBSON):
+            return None
+        pid = status.get("pid")
+        return pid if isinstance(pid, int) else None
 
 
 class RedisKind:
@@ -122,6 +131,27 @@ class RedisKind:
                 write_private(path, secrets.token_hex(24))
             self._password = path.read_text()
         return self._password
+
+
+async def _ask_mongodb(port: int, command: dict[str, Any]) -> dict[str, Any]:
+    """Send one command on a connection of its own and return the answer.
+
+    A driver's client would start monitors for each probe, and leaks a socket when a probe is cancelled while
+    they connect. A frame: four little-endian int32 (length, request, reply to, opcode), OP_MSG's flags,
+    one section of kind 0.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        body = b"\0" * 5 + bson.encode(command)
+        writer.write(struct.pack("<4i", 16 + len(body), 1, 0, _OP_MSG) + body)
+        length = struct.unpack("<4i", await reader.readexactly(16))[0]
+        if not 21 <= length <= _MAX_FRAME_BYTES:
+            raise InvalidBSON(f"a frame of {length} bytes")
+        return bson.decode((await reader.readexactly(length - 16))[5:])
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 def write_private(path: Path, text: str) -> None:

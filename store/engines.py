@@ -17,10 +17,10 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
 import structlog
 
@@ -167,7 +167,7 @@ class _Engine:
     kind: EngineKind
     logs: Path
     policy: HealthPolicy
-    changed: Any  # called after every start, so that the record on disk names the new process
+    changed: Callable[[], None]  # called after every start, so that the record on disk names the new process
     port: int = 0
     restarts: int = 0
     last_error: str = ""
@@ -318,18 +318,16 @@ def find_running(home: Path) -> EngineAddresses | None:
     """Return the engines that another process runs for this home, or None."""
     home = home.expanduser().resolve()
     try:
-        lock = (home / "lock").open("r+")
         record = json.loads((home / _RECORD).read_text())
+        with (home / "lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None  # nobody holds it: the record is what a killed process left
+    except BlockingIOError:
+        return EngineAddresses(
+            pid=int(record["pid"]), mongodb_uri=record["mongodb_uri"], redis_url=record["redis_url"]
+        )
     except (OSError, ValueError):
         return None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return EngineAddresses(
-                pid=int(record["pid"]), mongodb_uri=record["mongodb_uri"], redis_url=record["redis_url"]
-            )
-    return None
 
 
 @contextlib.asynccontextmanager
