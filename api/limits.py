@@ -245,11 +245,12 @@ class _Size(Struct, frozen=True, eq=False):
 class Cost:
     """A cost that may depend on variables: `base` plus each size times the cost of what it multiplies.
 
-    `highest` is the cost with every variable at its cap.
+    `highest` is the cost with every variable at its cap, `lowest` that with every list by variable empty.
     """
 
-    __slots__ = ("base", "highest", "parts")
+    __slots__ = ("base", "highest", "lowest", "parts")
     highest: int
+    lowest: int
 
     def __init__(self, base: int, parts: tuple[tuple[int | _Size, Cost], ...]) -> None:
         self.base = base
@@ -257,6 +258,7 @@ class Cost:
         self.highest = base + sum(
             (size if isinstance(size, int) else size.cap) * cost.highest for size, cost in parts
         )
+        self.lowest = base + sum(size * cost.lowest for size, cost in parts if isinstance(size, int))
 
     def of(self, variables: Mapping[str, Any], known: dict[int, int] | None = None) -> int:
         """Compute the cost for these variables; shared parts once."""
@@ -276,6 +278,11 @@ class OperationCost(Struct, frozen=True, eq=False):
     cost: Cost
     pages: tuple[_Size, ...]
     limits: Limits
+
+    def check_fixed(self) -> None:
+        """Refuse an operation that is too costly whatever its variables say. Raises: RequestError."""
+        if self.cost.lowest > self.limits.max_cost:
+            raise RequestError("QUERY_TOO_COSTLY", cost=_shown(self.cost.lowest), limit=self.limits.max_cost)
 
     def check(self, variables: Mapping[str, Any]) -> None:
         """Refuse pages that are too large and variables that make the operation too costly.

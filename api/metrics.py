@@ -1,0 +1,96 @@
+"""What Prometheus reads at `/metrics`. Labels are bounded: registered operations, codes of the house, nothing of a
+client's own wording.
+
+With several worker processes, `PROMETHEUS_MULTIPROC_DIR` (set by `api.server`) makes every process see all.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import REGISTRY
+
+UNREGISTERED: Final = "unregistered"
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+_REQUESTS = Counter(
+    "mintong_graphql_requests_total", "GraphQL requests by operation and outcome.", ("operation", "outcome")
+)
+_SECONDS = Histogram(
+    "mintong_graphql_seconds", "Seconds from the request to its answer.", ("operation",), buckets=_BUCKETS
+)
+_ERRORS = Counter("mintong_graphql_errors_total", "Errors sent to clients by code.", ("code",))
+_IN_FLIGHT = Gauge(
+    "mintong_graphql_in_flight", "GraphQL requests being answered.", multiprocess_mode="livesum"
+)
+_SNAPSHOT_VERSION = Gauge(
+    "mintong_catalogue_version",
+    "Version of the catalogue served (lowest process).",
+    multiprocess_mode="livemin",
+)
+_SNAPSHOT_AGE = Gauge(
+    "mintong_catalogue_age_seconds",
+    "Age of the catalogue served (oldest process).",
+    multiprocess_mode="livemax",
+)
+_SNAPSHOT_ITEMS = Gauge(
+    "mintong_catalogue_items", "Items in the catalogue served (fewest).", multiprocess_mode="livemin"
+)
+
+
+class Metrics:
+    """Count and time requests; children of labels are looked up once."""
+
+    def __init__(self, operations: frozenset[str]) -> None:
+        names = operations | {UNREGISTERED}
+        self._seconds = {name: _SECONDS.labels(name) for name in names}
+        self._requests = {
+            (name, outcome): _REQUESTS.labels(name, outcome)
+            for name in names
+            for outcome in ("ok", "partial", "refused", "failed")
+        }
+        self._errors: dict[str, Counter] = {}
+
+    def started(self) -> None:
+        """Count a request in."""
+        _IN_FLIGHT.inc()
+
+    def finished(self, operation: str | None, outcome: str, seconds: float) -> None:
+        """Count a request out; `operation` is a registered name or None."""
+        name = operation if operation in self._seconds else UNREGISTERED
+        _IN_FLIGHT.dec()
+        self._requests[name, outcome].inc()
+        self._seconds[name].observe(seconds)
+
+    def error(self, code: str) -> None:
+        """Count an error by its code."""
+        counter = self._errors.get(code)
+        if counter is None:
+            counter = self._errors[code] = _ERRORS.labels(code)
+        counter.inc()
+
+    def snapshot(self, *, version: int, age_s: float, items: int) -> None:
+        """Set what is known of the catalogue served."""
+        _SNAPSHOT_VERSION.set(version)
+        _SNAPSHOT_AGE.set(age_s)
+        _SNAPSHOT_ITEMS.set(items)
+
+
+def render() -> bytes:
+    """Give all metrics in Prometheus's text format, of all worker processes when there are several."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
