@@ -1,13 +1,13 @@
 """The seam between the way in and whatever runs an operation.
 
-`Preparer` turns a document into an `Operation` once: parsed, bounded, validated, its cost compiled. Everything
-in front of it only sees `Operation.execute(variables, context) -> Outcome`, the ready bytes of an answer.
+`Preparer` turns a document into an `Operation` once: parsed, bounded, validated, its cost compiled. All that
+is in front of it only sees `Operation.execute(variables, context) -> Outcome`, the ready bytes of an answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from inspect import isawaitable
 from typing import Any, Final, Protocol, cast
@@ -56,7 +56,7 @@ _NO_VARIABLES: Final[Mapping[str, Any]] = {}
 
 
 class Outcome(Struct, frozen=True):
-    """The answer to one operation: JSON bytes, the status for clients that read statuses, codes of its errors.
+    """The answer to one operation: JSON bytes, the status for clients that read it, codes of errors.
 
     `cache_control` is what the answer allows caches to do; None means that nobody but the client may keep it.
     """
@@ -213,16 +213,16 @@ class CoreOperation:
             variable_values=dict(variables),
             operation_name=self.name,
             max_coercion_errors=MAX_REPORTED_ERRORS,
-            is_awaitable=optimized_is_awaitable,
+            is_awaitable=cast("Any", optimized_is_awaitable),
             executor_class=self._schema.execution_context_class,
         )
         if isawaitable(result):
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    result = await cast("Awaitable[ExecutionResult]", result)
+                    result = await result
             except TimeoutError:
                 raise RequestError(TIMEOUT, seconds=self._timeout_s) from None
-        return self._outcome(cast("ExecutionResult", result), context)
+        return self._outcome(result, context)
 
     def _outcome(self, result: ExecutionResult, context: Context) -> Outcome:
         if not result.errors:

@@ -1,5 +1,6 @@
-"""What Prometheus reads at `/metrics`. Labels are bounded: registered operations, codes of the house, nothing of a
-client's own wording.
+"""What Prometheus reads at `/metrics`.
+
+Labels are bounded: registered operations and codes of the house, nothing of a client's own wording.
 
 With several worker processes, `PROMETHEUS_MULTIPROC_DIR` (set by `api.server`) makes every process see all.
 """
@@ -22,6 +23,7 @@ from prometheus_client.registry import REGISTRY
 
 UNREGISTERED: Final = "unregistered"
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+OUTCOMES: Final = ("ok", "partial", "refused", "failed", "gone")
 _BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 _REQUESTS = Counter(
@@ -56,9 +58,7 @@ class Metrics:
         names = operations | {UNREGISTERED}
         self._seconds = {name: _SECONDS.labels(name) for name in names}
         self._requests = {
-            (name, outcome): _REQUESTS.labels(name, outcome)
-            for name in names
-            for outcome in ("ok", "partial", "refused", "failed")
+            (name, outcome): _REQUESTS.labels(name, outcome) for name in names for outcome in OUTCOMES
         }
         self._errors: dict[str, Counter] = {}
 
