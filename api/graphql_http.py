@@ -101,10 +101,12 @@ class GraphQLOverHTTP:
         self._cors = cors
         self._trusted_operations: dict[tuple[str, str | None], Operation] = {}
         self._prepared: BoundedCache[Operation] = BoundedCache(_MAX_PREPARED, _MAX_PREPARED_CHARS)
-        self._names: frozenset[str] = frozenset()
 
-    def prepare_trusted(self) -> None:
-        """Prepare every registered document; one the schema has outgrown is logged and left out."""
+    def prepare_trusted(self) -> frozenset[str]:
+        """Prepare every registered document and give the operations' names.
+
+        A document that the schema has outgrown is logged and left out.
+        """
         for digest, text in self._trusted.items():
             try:
                 operation = self._preparer.prepare(text, None)
@@ -114,9 +116,7 @@ class GraphQLOverHTTP:
             self._trusted_operations[digest, None] = operation
             if operation.name:
                 self._trusted_operations[digest, operation.name] = operation
-        self._names = frozenset(
-            operation.name for operation in self._trusted_operations.values() if operation.name
-        )
+        return frozenset(name for _, name in self._trusted_operations if name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

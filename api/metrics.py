@@ -54,13 +54,18 @@ _SNAPSHOT_ITEMS = Gauge(
 class Metrics:
     """Count and time requests; children of labels are looked up once."""
 
-    def __init__(self, operations: frozenset[str]) -> None:
-        names = operations | {UNREGISTERED}
-        self._seconds = {name: _SECONDS.labels(name) for name in names}
-        self._requests = {
-            (name, outcome): _REQUESTS.labels(name, outcome) for name in names for outcome in OUTCOMES
-        }
+    def __init__(self) -> None:
+        self._seconds: dict[str, Histogram] = {}
+        self._requests: dict[tuple[str, str], Counter] = {}
         self._errors: dict[str, Counter] = {}
+        self.register(frozenset({UNREGISTERED}))
+
+    def register(self, operations: frozenset[str]) -> None:
+        """Give registered operations labels of their own."""
+        for name in operations:
+            self._seconds[name] = _SECONDS.labels(name)
+            for outcome in OUTCOMES:
+                self._requests[name, outcome] = _REQUESTS.labels(name, outcome)
 
     def started(self) -> None:
         """Count a request in."""

@@ -1,0 +1,297 @@
+"""The composition root of an API process: settings in, an ASGI application out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Final
+
+import orjson
+import strawberry
+import structlog
+from resolvers.schema import schema as house_schema
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from api.cors import Cors
+from api.documents import AutomaticDocuments, TrustedDocuments
+from api.errors import RequestError
+from api.exchange import SECURITY_HEADERS, Message, Receive, Scope, Send, request_id_from
+from api.execution import Preparer
+from api.graphiql import GraphiQL
+from api.graphql_http import GraphQLOverHTTP, HttpLimits
+from api.health import Health
+from api.limits import Limits
+from api.metrics import CONTENT_TYPE, Metrics, render
+from api.negotiation import accepts_html
+from api.resources import Resources, open_resources
+from api.views import Views
+from loaders.catalogue import Catalogue
+from resolvers.context import Context, Language
+from settings import Settings
+
+log = structlog.get_logger(__name__)
+
+GRAPHQL_PATH: Final = "/graphql"
+_RESTART_S: Final = 5.0
+# A balancer asks every second or two: that long `/readyz` says no before the listener closes.
+_NOTICE_S: Final = 2.0
+
+OpenResources = Callable[[Settings], AbstractAsyncContextManager[Resources]]
+
+
+class Application:
+    """The ASGI application: `/graphql` at once, everything else through starlette."""
+
+    def __init__(
+        self, settings: Settings, schema: strawberry.Schema, trusted: TrustedDocuments, opener: OpenResources
+    ) -> None:
+        self._settings = settings
+        self._open_resources = opener
+        self._resources: Resources | None = None
+        self._health: Health | None = None
+        self._automatic: AutomaticDocuments | None = None
+        self._views: Views | None = None
+        self._graphiql = GraphiQL() if settings.serves_graphiql else None
+        self._metrics = Metrics()
+        self._graphql = self._build_graphql(schema, trusted)
+        self._metrics.register(self._graphql.prepare_trusted())
+        self._starlette = Starlette(routes=self._routes(), lifespan=self._lifespan)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection of any protocol."""
+        if scope["type"] != "http":
+            await self._starlette(scope, receive, send)
+        elif scope["path"] == GRAPHQL_PATH and not self._wants_page(scope):
+            await self._graphql(scope, receive, send)
+        else:
+            await self._starlette(scope, receive, _with_headers(scope, send))
+
+    def _build_graphql(self, schema: strawberry.Schema, trusted: TrustedDocuments) -> GraphQLOverHTTP:
+        settings = self._settings
+        preparer = Preparer(
+            schema,
+            Limits(
+                max_tokens=settings.max_tokens,
+                max_depth=settings.max_depth,
+                max_aliases=settings.max_aliases,
+                max_cost=settings.max_cost,
+                max_list=settings.max_list_variable,
+                max_variable_depth=settings.max_variable_depth,
+            ),
+            timeout_s=settings.execution_timeout_s,
+            introspection=settings.allows_introspection,
+            observe_error=self._metrics.error,
+        )
+        return GraphQLOverHTTP(
+            preparer,
+            trusted,
+            self._automatic_documents,
+            self._make_context,
+            limits=HttpLimits(
+                max_body_bytes=settings.max_body_bytes,
+                body_timeout_s=settings.execution_timeout_s,
+                trusted_only=settings.trusted_documents_only,
+                log_sample=settings.log_sample,
+            ),
+            metrics=self._metrics,
+            cors=Cors(settings.cors_origins),
+        )
+
+    def _automatic_documents(self) -> AutomaticDocuments:
+        if self._automatic is None:
+            raise RequestError("NOT_READY")
+        return self._automatic
+
+    def _make_context(self, language: Language, request_id: str) -> Context:
+        resources, views = self._resources, self._views
+        if resources is None or views is None:
+            raise RequestError("NOT_READY")
+        catalogue = resources.catalogue
+        return Context(
+            catalogue=catalogue.current,
+            catalogue_freshness=catalogue.freshness,
+            views=views,
+            language=language,
+            request_id=request_id,
+            now=datetime.now(UTC),
+        )
+
+    # --- life ---------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        settings = self._settings
+        async with self._open_resources(settings) as resources:
+            views = Views(resources.write_views)
+            health = Health(resources.catalogue, resources.probes, settings.engine_timeout_ms / 1000)
+            self._automatic = AutomaticDocuments(resources.redis)
+            self._resources, self._views, self._health = resources, views, health
+            jobs: dict[str, Callable[[], Awaitable[None]]] = {
+                "catalogue": resources.catalogue.run,
+                "views": lambda: views.run(settings.view_flush_s),
+                "gauges": lambda: self._observe_snapshot(resources.catalogue),
+            }
+            tasks = [asyncio.create_task(_keep_running(name, run)) for name, run in jobs.items()]
+            # What lives now lives for the whole process: the collector need not look at it again.
+            gc.collect()
+            gc.freeze()
+            try:
+                with draining_on_sigterm(health, settings.drain_s):
+                    yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await views.flush(now=datetime.now(UTC))
+                self._resources = self._views = self._automatic = self._health = None
+                gc.unfreeze()
+
+    async def _observe_snapshot(self, catalogue: Catalogue) -> None:
+        while True:
+            freshness, snapshot = catalogue.freshness(), catalogue.current
+            if freshness is not None and snapshot is not None:
+                self._metrics.snapshot(
+                    version=freshness.version,
+                    age_s=(datetime.now(UTC) - freshness.built_at).total_seconds(),
+                    items=sum(category.item_count for category in snapshot.categories),
+                )
+            await asyncio.sleep(self._settings.snapshot_poll_s)
+
+    # --- everything beside /graphql -----------------------------------------------------------------------
+
+    def _routes(self) -> list[BaseRoute]:
+        routes: list[BaseRoute] = [
+            Route("/healthz", self._healthz),
+            Route("/readyz", self._readyz),
+            Route("/metrics", self._metrics_page),
+        ]
+        if self._graphiql is not None:
+            routes.append(Route(GRAPHQL_PATH, self._graphiql.page))
+            routes.append(Route("/graphiql/{name}", self._graphiql.asset))
+            routes.append(Route("/", self._to_page))
+        return routes
+
+    def _wants_page(self, scope: Scope) -> bool:
+        if self._graphiql is None or scope["method"] not in ("GET", "HEAD"):
+            return False
+        if scope["method"] == "HEAD":
+            return True
+        accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
+        parameters = scope["query_string"]
+        names_operation = any(name in parameters for name in (b"query=", b"documentId=", b"extensions="))
+        return accepts_html(accept.decode("latin-1")) and not names_operation
+
+    async def _healthz(self, _: Request) -> Response:
+        return _json({"alive": True})
+
+    async def _readyz(self, _: Request) -> Response:
+        health = self._health
+        if health is None:
+            return _json({"ready": False, "missing": ["startup"]}, 503)
+        readiness = await health.check()
+        return _json(readiness.report, 200 if readiness.is_ready else 503)
+
+    async def _metrics_page(self, _: Request) -> Response:
+        return Response(await asyncio.to_thread(render), headers={"content-type": CONTENT_TYPE})
+
+    async def _to_page(self, _: Request) -> Response:
+        return RedirectResponse(GRAPHQL_PATH, 307)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    schema: strawberry.Schema | None = None,
+    trusted: TrustedDocuments | None = None,
+    opener: OpenResources = open_resources,
+) -> Application:
+    """Build the application of one process; nothing is opened before its lifespan starts.
+
+    `schema` and `trusted` default to the house's own.
+    """
+    return Application(
+        settings,
+        schema if schema is not None else house_schema,
+        trusted if trusted is not None else TrustedDocuments.load(),
+        opener,
+    )
+
+
+@contextlib.contextmanager
+def draining_on_sigterm(health: Health, drain_s: float) -> Iterator[None]:
+    """On SIGTERM let `/readyz` say no for a moment, then pass the signal on to the server.
+
+    A second SIGTERM is passed on at once. Outside the main thread, where no signal can be caught, this does
+    nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    server = signal.getsignal(signal.SIGTERM)
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        if callable(server):
+            server(number, frame)
+        else:
+            signal.signal(number, server)
+            signal.raise_signal(number)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if health.is_draining:
+            pass_on(number, frame)
+            return
+        health.is_draining = True
+        log.info("draining", drain_s=drain_s)
+        loop.call_soon_threadsafe(loop.call_later, notice_s(drain_s), pass_on, number, None)
+
+    signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, server)
+
+
+def notice_s(drain_s: float) -> float:
+    """Give how many of the seconds for draining `/readyz` says no before the listener closes."""
+    return min(_NOTICE_S, drain_s / 5)
+
+
+async def _keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run a background job for ever: one that crashes is logged and started again."""
+    while True:
+        try:
+            await run()
+        except Exception as error:
+            log.error("background.crashed", job=name, exc_info=error)
+        await asyncio.sleep(_RESTART_S)
+
+
+def _json(value: object, status: int = 200) -> Response:
+    headers = {"content-type": "application/json", "cache-control": "no-store"}
+    return Response(orjson.dumps(value), status, headers)
+
+
+def _with_headers(scope: Scope, send: Send) -> Send:
+    """Add the security headers and the request id to what starlette sends."""
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+    request_id = request_id_from(given.decode("latin-1") if given is not None else None)
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            present = {name for name, _ in message["headers"]}
+            added = [(b"x-request-id", request_id.encode()), *SECURITY_HEADERS]
+            message["headers"] = [*message["headers"], *(pair for pair in added if pair[0] not in present)]
+        await send(message)
+
+    return send_with_headers
