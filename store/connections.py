@@ -10,11 +10,13 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
 
-def open_mongodb(uri: str, timeout_ms: int) -> AsyncMongoClient[dict[str, Any]]:
+def open_mongodb(
+    uri: str, timeout_ms: int, *, answer_timeout_ms: int | None = None
+) -> AsyncMongoClient[dict[str, Any]]:
     """Open a MongoDB client; nothing is sent before the first command.
 
     `timeout_ms` bounds the choice of a server, connecting, and every single answer, not the lifetime of a
-    cursor. Dates come back aware, in UTC.
+    cursor; `answer_timeout_ms` gives answers longer, for work in batches. Dates come back aware, in UTC.
 
     Raises: pymongo.errors.ConfigurationError or InvalidURI for an address it cannot read.
     """
@@ -25,24 +27,23 @@ def open_mongodb(uri: str, timeout_ms: int) -> AsyncMongoClient[dict[str, Any]]:
         uuidRepresentation="standard",
         serverSelectionTimeoutMS=timeout_ms,
         connectTimeoutMS=timeout_ms,
-        socketTimeoutMS=timeout_ms,
+        socketTimeoutMS=answer_timeout_ms or timeout_ms,
         waitQueueTimeoutMS=timeout_ms,
     )
 
 
-def open_redis(url: str, timeout_ms: int) -> Redis:
+def open_redis(url: str, timeout_ms: int, *, answer_timeout_ms: int | None = None) -> Redis:
     """Open a Redis client that answers bytes; nothing is sent before the first command.
 
-    `timeout_ms` bounds connecting and every answer. A broken connection is tried once more, because the
-    pool may hold connections from before a restart of the server.
+    `timeout_ms` bounds connecting and every answer; `answer_timeout_ms` gives answers longer. A broken
+    connection is tried once more, because the pool may hold connections from before the server's restart.
 
     Raises: ValueError for an address it cannot read.
     """
-    timeout_s = timeout_ms / 1000
     return Redis.from_url(
         url,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
+        socket_timeout=(answer_timeout_ms or timeout_ms) / 1000,
+        socket_connect_timeout=timeout_ms / 1000,
         health_check_interval=30,
         retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), retries=1),
         client_name="mintong",

@@ -32,6 +32,7 @@ __all__ = [
     "EngineAddresses",
     "EngineError",
     "HealthPolicy",
+    "bound_log",
     "find_running",
     "join_or_start",
 ]
@@ -283,7 +284,7 @@ class _Engine:
                     return f"ended with status {exited.result()}"
                 answering = await self.kind.answering_pid(self.port, int(self.policy.timeout_s * 1000))
                 failures = 0 if answering == process.pid else failures + 1
-                await asyncio.to_thread(_bound_log, self.logs / f"{self.kind.name}.log")
+                await asyncio.to_thread(bound_log, self.logs / f"{self.kind.name}.log")
         finally:
             exited.cancel()
         return f"gave no answer {failures} times within {self.policy.timeout_s:g} s"
@@ -413,8 +414,8 @@ def _open_log(path: Path) -> IO[bytes]:
     return path.open("ab")
 
 
-def _bound_log(path: Path) -> None:
-    """Keep at most two files of `_LOG_BYTES`; the engine appends, so its file may be cut while it writes."""
+def bound_log(path: Path) -> None:
+    """Keep at most two files of 4 MiB; the process appends, so its file may be cut while it writes."""
     if path.exists() and path.stat().st_size > _LOG_BYTES:
         shutil.copyfile(path, path.with_suffix(".log.1"))
         os.truncate(path, 0)

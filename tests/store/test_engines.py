@@ -15,7 +15,7 @@ import pytest
 from redis.exceptions import AuthenticationError
 
 from store.connections import open_mongodb, open_redis
-from store.engines import EmbeddedEngines, EngineError, HealthPolicy, _bound_log, find_running, join_or_start
+from store.engines import EmbeddedEngines, EngineError, HealthPolicy, bound_log, find_running, join_or_start
 
 QUICK = HealthPolicy(interval_s=0.1, timeout_s=0.5, failures=2, backoff_s=0.05)
 ROOT = Path(__file__).resolve().parents[2]
@@ -246,7 +246,7 @@ def test_log_is_bounded(tmp_path: Path) -> None:
     with path.open("ab") as writer:
         writer.write(b"x" * (4 * 1024 * 1024 + 1))
         writer.flush()
-        _bound_log(path)
+        bound_log(path)
         writer.write(b"after")
     assert path.read_bytes() == b"after"
     assert (tmp_path / "engine.log.1").stat().st_size == 4 * 1024 * 1024 + 1

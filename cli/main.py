@@ -1,0 +1,263 @@
+"""The `mintong` command. What a subcommand needs is imported when it runs, so that `--help` is instant."""
+
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pymongo.errors import PyMongoError
+from redis.exceptions import RedisError
+from rich.markup import escape
+from typer.exceptions import Abort, TyperException
+
+from cli.resources import CommandError, console, output, read_settings, run_async
+from domain.errors import DomainError
+from store.engines import EngineError, find_running
+
+app = typer.Typer(
+    help="Mintong, the backend of a province's citizen app. `mintong run` starts everything.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+import_app = typer.Typer(help="Bring data in from files.", no_args_is_help=True)
+demo_app = typer.Typer(help="Make believable data to try the system with.", no_args_is_help=True)
+catalogue_app = typer.Typer(help="Publish the catalogue, withdraw and restore items.", no_args_is_help=True)
+schema_app = typer.Typer(help="Export the GraphQL schema, or check the exported one.", no_args_is_help=True)
+app.add_typer(import_app, name="import")
+app.add_typer(demo_app, name="demo")
+app.add_typer(catalogue_app, name="catalogue")
+app.add_typer(schema_app, name="schema")
+
+
+@app.command()
+def run(
+    demo: Annotated[bool, typer.Option(help="Fill an empty store with the demo catalogue.")] = True,
+) -> None:
+    """Start the whole system: engines, API and feeds. Ctrl-C stops it."""
+    _run_parts(("api", "feeds"), demo=demo)
+
+
+@app.command()
+def api() -> None:
+    """Serve GraphQL. Starts or joins the embedded engines where none are configured."""
+    settings = read_settings()
+    if not (settings.mongodb_uri and settings.redis_url) and not _join(settings.home):
+        _run_parts(("api",), demo=False)
+        return
+    from api.server import serve
+
+    serve(read_settings())
+
+
+@app.command()
+def feeds() -> None:
+    """Run the periodic jobs: popularity, publication, indexes."""
+    settings = read_settings()
+    if not (settings.mongodb_uri and settings.redis_url) and not _join(settings.home):
+        _run_parts(("feeds",), demo=False)
+        return
+    from feeds.__main__ import main as run_feeds
+
+    run_feeds(read_settings())
+
+
+@app.command()
+def doctor() -> None:
+    """Check settings, engines, versions, indexes, disk and clock, and say what to do."""
+    from cli.doctor import examine, show
+
+    if not show(run_async(examine(read_settings()))):
+        raise typer.Exit(1)
+
+
+@app.command("settings")
+def settings_command(
+    markdown: Annotated[bool, typer.Option(help="Print the reference (docs/settings.md) instead.")] = False,
+) -> None:
+    """Show every setting, its value and its meaning."""
+    from cli.settings_table import render_settings, show_settings
+
+    if markdown:
+        output.out(render_settings(), end="")
+    else:
+        show_settings(read_settings())
+
+
+@import_app.command("catalogue")
+def import_catalogue_command(
+    source: Annotated[str, typer.Argument(help="A JSONL, CSV or XLSX file, a folder of them, or a URL.")],
+    *,
+    mapping: Annotated[
+        str, typer.Option(help="Name of a shipped mapping, or the path of one of your own.")
+    ] = "national",
+    full: Annotated[
+        bool, typer.Option("--full", help="The source is complete: items it lacks are withdrawn.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Allow a full load that is much smaller than the last one.")
+    ] = False,
+    rejects: Annotated[
+        Path | None, typer.Option(help="Where rejected rows go, with line, field and reason.")
+    ] = None,
+    publish: Annotated[bool, typer.Option(help="Publish the catalogue afterwards.")] = True,
+) -> None:
+    """Import service items; the same source twice changes nothing."""
+    from cli.catalogue import import_command
+
+    run_async(
+        import_command(
+            read_settings(), source, mapping, full=full, force=force, rejects=rejects, publish=publish
+        )
+    )
+
+
+@demo_app.command("catalogue")
+def demo_catalogue_command(
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the rows to this JSONL file; nothing is imported.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Make at most this many items.")] = None,
+) -> None:
+    """Make the catalogue of a believable Fujian, import and publish it."""
+    from cli.catalogue import demo_command
+
+    run_async(demo_command(read_settings(), seed=seed, out=out, limit=limit))
+
+
+@catalogue_app.command("publish")
+def publish_command() -> None:
+    """Build a new version from the store and publish it; readers switch at once."""
+    from cli.catalogue import publish
+
+    run_async(publish(read_settings()))
+
+
+@catalogue_app.command("withdraw")
+def withdraw_command(ids: Annotated[list[str], typer.Argument(help="Ids of items.")]) -> None:
+    """Withdraw items: gone from every API process within seconds."""
+    from cli.catalogue import withdraw
+
+    run_async(withdraw(read_settings(), ids))
+
+
+@catalogue_app.command("restore")
+def restore_command(ids: Annotated[list[str], typer.Argument(help="Ids of items.")]) -> None:
+    """Offer withdrawn items again."""
+    from cli.catalogue import restore
+
+    run_async(restore(read_settings(), ids))
+
+
+@catalogue_app.command("status")
+def status_command() -> None:
+    """Show what is published and what waits."""
+    from cli.catalogue import status
+
+    run_async(status(read_settings()))
+
+
+@schema_app.command("export")
+def schema_export_command(
+    file: Annotated[Path, typer.Argument(help="Where to write it; - for the standard output.")] = Path(
+        "schema.graphql"
+    ),
+) -> None:
+    """Write the schema that the code defines."""
+    from cli.schema import export_schema
+
+    export_schema(None if str(file) == "-" else file)
+
+
+@schema_app.command("check")
+def schema_check_command(
+    file: Annotated[Path, typer.Argument(help="The exported schema.")] = Path("schema.graphql"),
+) -> None:
+    """Compare the exported schema with the code's; print the difference and fail if there is one."""
+    from cli.schema import check_schema
+
+    check_schema(file)
+
+
+def _join(home: Path) -> bool:
+    """Put the addresses of the home's running engines into the environment; tell whether there are any."""
+    running = find_running(home)
+    if running is None:
+        return False
+    for name, address in (("MONGODB_URI", running.mongodb_uri), ("REDIS_URL", running.redis_url)):
+        if address and not os.environ.get(name):
+            os.environ[name] = address
+    return True
+
+
+def _run_parts(parts: tuple[str, ...], *, demo: bool) -> None:
+    from cli.run import run_system
+
+    try:
+        run_async(run_system(read_settings(), parts, demo=demo))
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+
+
+def main() -> None:
+    """Run the command line: errors are one line, with a traceback only when MINTONG_DEBUG is set."""
+    if os.environ.get("MINTONG_DEBUG"):
+        app()
+    try:
+        sys.exit(app(standalone_mode=False))
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+        sys.exit(130)
+    except Abort:
+        sys.exit(130)
+    except TyperException as error:
+        # Usage errors: typer's own display with the usage line.
+        show = getattr(error, "show", None)
+        if callable(show):
+            show()
+        else:
+            _print_error(error.format_message())
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last resort of a command line
+        code, text = _explain(error)
+        _print_error(text)
+        sys.exit(code)
+
+
+def _explain(error: Exception) -> tuple[int, str]:
+    if isinstance(error, CommandError):
+        return error.code, str(error)
+    if isinstance(error, EngineError | DomainError):
+        return 1, str(error)
+    if isinstance(error, PyMongoError):
+        return 1, f"MongoDB: {_shorten(error)}. `mintong doctor` tells more."
+    if isinstance(error, RedisError):
+        return 1, f"Redis: {_shorten(error)}. `mintong doctor` tells more."
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return 1, f"{place}{error.strerror or error}"
+    return 1, f"Unexpected {type(error).__name__}: {_shorten(error)}. Set MINTONG_DEBUG=1 for the traceback."
+
+
+def _shorten(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300].rstrip(".") if lines else type(error).__name__
+
+
+def _print_error(text: str) -> None:
+    console.print(f"[red]Error:[/] {escape(text)}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

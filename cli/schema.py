@@ -1,0 +1,43 @@
+"""`mintong schema`: the GraphQL schema as text."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from resolvers.schema import schema
+from strawberry.printer import print_schema
+
+from cli.resources import CommandError, console, output
+
+
+def export_schema(path: Path | None) -> None:
+    """Write the code's schema to a file, or to the standard output."""
+    text = _render()
+    if path is None:
+        output.out(text, end="")
+        return
+    path.write_text(text, encoding="utf-8")
+    console.print(f"Wrote {path}.")
+
+
+def check_schema(path: Path) -> None:
+    """Compare a file with the code's schema.
+
+    Raises: CommandError, after printing the difference.
+    """
+    expected = _render()
+    found = path.read_text(encoding="utf-8") if path.exists() else ""
+    if found == expected:
+        console.print(f"{path} is up to date.")
+        return
+    difference = difflib.unified_diff(
+        found.splitlines(), expected.splitlines(), str(path), "the code's schema", lineterm=""
+    )
+    for line in difference:
+        output.out(line)
+    raise CommandError(f"{path} differs from the code's schema: run `mintong schema export`.")
+
+
+def _render() -> str:
+    return print_schema(schema).rstrip() + "\n"

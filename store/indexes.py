@@ -1,0 +1,22 @@
+"""The indexes that the collections must have, to be looked for by `mintong doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymongo.asynchronous.database import AsyncDatabase
+
+INDEX_NAMES: Mapping[str, tuple[str, ...]] = {
+    "service_items": ("withdrawn",),
+    "item_views": ("day",),
+}
+
+
+async def list_missing_indexes(database: AsyncDatabase[dict[str, Any]]) -> list[str]:
+    """List the indexes that do not exist, as `collection.name`."""
+    missing = []
+    for collection, names in INDEX_NAMES.items():
+        existing = await database[collection].index_information()
+        missing += [f"{collection}.{name}" for name in names if name not in existing]
+    return missing
