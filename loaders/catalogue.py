@@ -20,9 +20,9 @@ from msgspec import Struct
 from pymongo.errors import PyMongoError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from store.catalogue import ANNOUNCEMENTS, CatalogueState, CatalogueStore
 
 from loaders.catalogue_snapshot import CatalogueSnapshot
+from store.catalogue import CHANNEL, CatalogueState, CatalogueStore
 
 log = structlog.get_logger(__name__)
 
@@ -157,7 +157,7 @@ class Catalogue:
         while True:
             try:
                 async with self._redis.pubsub() as channel:
-                    await channel.subscribe(ANNOUNCEMENTS)
+                    await channel.subscribe(CHANNEL)
                     async for message in channel.listen():
                         if message["type"] == "message":
                             self._hint.set()

@@ -1,6 +1,6 @@
 """GraphQL types of the catalogue.
 
-Sources are the views of `loaders.catalogue_snapshot`: every field is a plain attribute of them, so no field of a
+Sources are the views of `loaders.catalogue_views`: every field is a plain attribute of them, so no field of a
 page costs a call of its own.
 """
 
@@ -13,8 +13,8 @@ import strawberry
 from graphql import GraphQLResolveInfo
 
 from domain import catalogue as domain
-from loaders import catalogue_snapshot as views
-from resolvers.node import Node, PageInfo, Sourced, check_first, describe_enum
+from loaders import catalogue_views as views
+from resolvers.node import Node, PageInfo, Sourced, describe_enum
 
 describe_enum(
     domain.Audience,
@@ -121,7 +121,7 @@ class Category(Node):
     item_count: int = strawberry.field(description="Number of items in use in this category.")
 
     @classmethod
-    def is_type_of(cls, source: Any, _info: GraphQLResolveInfo) -> bool:
+    def is_type_of(cls, source: Any, _info: GraphQLResolveInfo[Any]) -> bool:
         """Recognise a source object."""
         return isinstance(source, views.CategoryView)
 
@@ -144,7 +144,7 @@ class Division(Node):
     )
 
     @classmethod
-    def is_type_of(cls, source: Any, _info: GraphQLResolveInfo) -> bool:
+    def is_type_of(cls, source: Any, _info: GraphQLResolveInfo[Any]) -> bool:
         """Recognise a source object."""
         return isinstance(source, views.DivisionView)
 
@@ -158,7 +158,7 @@ class Department(Node):
     item_count: int = strawberry.field(description="Number of items in use that the unit implements.")
 
     @classmethod
-    def is_type_of(cls, source: Any, _info: GraphQLResolveInfo) -> bool:
+    def is_type_of(cls, source: Any, _info: GraphQLResolveInfo[Any]) -> bool:
         """Recognise a source object."""
         return isinstance(source, views.DepartmentView)
 
@@ -212,7 +212,7 @@ class LegalBasis(Node):
     text: str = strawberry.field(description="Text of the article, empty when not supplied.")
 
     @classmethod
-    def is_type_of(cls, source: Any, _info: GraphQLResolveInfo) -> bool:
+    def is_type_of(cls, source: Any, _info: GraphQLResolveInfo[Any]) -> bool:
         """Recognise a source object."""
         return isinstance(source, views.LegalBasisView)
 
@@ -310,14 +310,14 @@ class ServiceItem(Node):
     @strawberry.field(description="Items that people who look at this one may need as well.")
     def related(
         self: Any,
-        first: Annotated[int, strawberry.argument(description="How many, 1 to 20.")] = 6,
+        first: Annotated[int, strawberry.argument(description="How many, 1 to 100.")] = 6,
     ) -> list[ServiceItem]:
         """List items like this one, offered to the same citizen."""
-        related: list[ServiceItem] = self.snapshot.related(self, check_first(first, 20))
+        related: list[ServiceItem] = self.snapshot.related(self, first)
         return related
 
     @classmethod
-    def is_type_of(cls, source: Any, _info: GraphQLResolveInfo) -> bool:
+    def is_type_of(cls, source: Any, _info: GraphQLResolveInfo[Any]) -> bool:
         """Recognise a source object."""
         return isinstance(source, views.ItemView)
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from loaders.catalogue_snapshot import CatalogueSnapshot
-
     from loaders.catalogue import Freshness
+    from loaders.catalogue_snapshot import CatalogueSnapshot
 
 Language = Literal["zh", "en"]
 

@@ -9,8 +9,6 @@ from enum import Enum, StrEnum
 import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 
-from domain.errors import DomainError
-
 
 def describe_enum(enum: type[Enum], description: str, values: Mapping[str, str]) -> None:
     """Make a domain enum a GraphQL enum with a description for each of its values.
@@ -24,22 +22,6 @@ def describe_enum(enum: type[Enum], description: str, values: Mapping[str, str])
         raise ValueError(f"{enum.__name__}: no description, or no such value: {sorted(missing)}")
     for value in definition.values:
         value.description = values[value.name]
-
-
-class InvalidPageSizeError(DomainError):
-    """A page size out of its bounds."""
-
-    code = "INVALID_PAGE_SIZE"
-
-
-def check_first(first: int, maximum: int) -> int:
-    """Give `first` back when it is a size of a page.
-
-    Raises: InvalidPageSizeError.
-    """
-    if not 1 <= first <= maximum:
-        raise InvalidPageSizeError(first=first, maximum=maximum)
-    return first
 
 
 @strawberry.interface(description="An object with an id that is unique over all types; see `node`.")
