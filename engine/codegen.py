@@ -1,0 +1,309 @@
+"""Python source for the levels of an operation.
+
+One function per level. Plain fields become attribute access with the type test of their scalar in place; only
+a value that fails the test costs a call. Every other field becomes a column, completed level by level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime, time
+from itertools import islice
+from time import perf_counter
+from typing import Any
+
+from graphql import GraphQLEnumType, GraphQLList, GraphQLNonNull, GraphQLScalarType, is_leaf_type
+from graphql.pyutils import Undefined
+from graphql.type.scalars import is_specified_scalar_type
+from strawberry.schema.types import base_scalars
+
+from engine import runtime, vetting
+from engine.plan import BATCH, PLAIN, RESOLVER, TYPENAME, FieldPlan, LevelPlan
+
+_STRING_LIKE = frozenset({"String", "ID"})
+_ISO = {
+    id(base_scalars.DateTimeDefinition): datetime,
+    id(base_scalars.DateDefinition): date,
+    id(base_scalars.TimeDefinition): time,
+}
+
+
+class SourceWriter:
+    """Write and load the functions of an operation's levels."""
+
+    def __init__(self, *, timed: bool) -> None:
+        self._timed = timed
+        self._parts: list[str] = []
+        self._names: dict[int, str] = {}
+        self.namespace: dict[str, Any] = {
+            "ask": runtime.ask,
+            "call": runtime.call,
+            "clock": perf_counter,
+            "complete_batch": runtime.complete_batch,
+            "complete_column": runtime.complete_column,
+            "islice": islice,
+            "leaf": runtime.leaf,
+            "leaf_list": runtime.leaf_list,
+            "LISTS": vetting.LISTS,
+            "nullable_leaf": runtime.nullable_leaf,
+            "pending": runtime.pending,
+            "read": runtime.read,
+            "slow_level": runtime.slow_level,
+            "together": runtime.together,
+        }
+
+    def load(self, levels: list[LevelPlan], wrap: Callable[[LevelPlan], None]) -> str:
+        """Compile the source of all levels, children first, and give each level its function."""
+        for level in levels:
+            self._write_level(level)
+        source = "\n\n".join(self._parts) + "\n"
+        exec(compile(source, "<graphql plan>", "exec"), self.namespace)  # noqa: S102 our own source
+        for level in levels:
+            level.run = level.plain_run = self.namespace[f"level_{level.number}"]
+            wrap(level)
+            self.namespace[f"run_{level.number}"] = level.run
+            for plan in level.fields:
+                name = f"complete_{level.number}_{plan.order}"
+                if name in self.namespace and plan.kind in (PLAIN, RESOLVER, BATCH):
+                    plan.complete = self.namespace[name]
+        return source
+
+    def _const(self, value: Any, prefix: str) -> str:
+        name = self._names.get(id(value))
+        if name is None:
+            name = f"{prefix}_{len(self._names)}"
+            self._names[id(value)] = name
+            self.namespace[name] = value
+        return name
+
+    # -- levels ----------------------------------------------------------------------------------------------
+
+    def _write_level(self, level: LevelPlan) -> None:
+        columns = [plan for plan in level.fields if not is_simple(plan)]
+        for plan in columns:
+            self._write_completion(level, plan)
+        head = f"{'async ' if level.is_async else ''}def level_{level.number}(objects, run, frame):"
+        lines = [head, f'    """{level.type.name}"""']
+        if self._timed:
+            lines.append("    started = clock()")
+        for plan in columns:
+            lines += self._raw_column(plan)
+        lines += self._completed_columns(level, columns)
+        lines += self._rows(level, columns)
+        self._parts.append("\n".join(lines))
+
+    def _raw_column(self, plan: FieldPlan) -> list[str]:
+        me, column = self._const(plan, "field"), f"c{plan.order}"
+        if plan.kind == RESOLVER:
+            return [f"    {column} = call({me}, objects, run, frame)"]
+        if plan.kind == BATCH:
+            return [f"    {column} = ask({me}, objects, run, frame)"]
+        return [
+            "    try:",
+            f"        {column} = [{self._access(plan)} for o in objects]",
+            "    except Exception:",
+            f"        {column} = read({me}, objects)",
+        ]
+
+    def _completed_columns(self, level: LevelPlan, columns: list[FieldPlan]) -> list[str]:
+        if not columns:
+            return []
+        work = []
+        for plan in columns:
+            me, column = self._const(plan, "field"), f"c{plan.order}"
+            if plan.kind == BATCH:
+                work.append(f"complete_batch({me}, {column}, run, frame)")
+            else:
+                work.append(f"complete_{level.number}_{plan.order}({column}, run, [frame, {me}, None, None])")
+        names = [f"c{plan.order}" for plan in columns]
+        in_turn = [f"{name} = await {one}" for name, one in zip(names, work, strict=True)]
+        if len(columns) == 1:
+            return [f"    {in_turn[0]}"]
+        at_once = f"{', '.join(names)} = await together({', '.join(work)})"
+        known = sum(plan.suspends for plan in columns)
+        unsure = [
+            f"pending(c{plan.order})"
+            for plan in columns
+            if not plan.suspends and plan.kind in (RESOLVER, BATCH)
+        ]
+        if known >= 2:
+            return [f"    {at_once}"]
+        if known + len(unsure) < 2:
+            return [f"    {line}" for line in in_turn]
+        count = " + ".join([*([str(known)] if known else []), *unsure])
+        return [
+            f"    if {count} > 1:",
+            f"        {at_once}",
+            "    else:",
+            *(f"        {line}" for line in in_turn),
+        ]
+
+    def _rows(self, level: LevelPlan, columns: list[FieldPlan]) -> list[str]:
+        items = []
+        for plan in level.fields:
+            if plan.kind == TYPENAME:
+                items.append(f"{plan.key!r}: {level.type.name!r}")
+            elif is_simple(plan):
+                items.append(f"{plan.key!r}: {self._value(plan.type, self._access(plan))}")
+            else:
+                items.append(f"{plan.key!r}: v{plan.order}")
+        simple = any(is_simple(plan) and plan.kind != TYPENAME for plan in level.fields)
+        names = [f"c{plan.order}" for plan in columns]
+        values = [f"v{plan.order}" for plan in columns]
+        if not columns:
+            loop = "for o in objects"
+        elif len(columns) == 1 and not simple:
+            loop = f"for {values[0]} in {names[0]}"
+        else:
+            loop = f"for o, {', '.join(values)} in zip(objects, {', '.join(names)})"
+        rows = f"[{{{', '.join(items)}}} {loop}]"
+        lines = []
+        if not simple or not level.is_async:
+            lines.append(f"    rows = {rows}")
+        else:
+            given = ", ".join(f"{plan.key!r}: {name}" for plan, name in zip(columns, names, strict=True))
+            me = self._const(level, "plan")
+            lines += [
+                "    try:",
+                f"        rows = {rows}",
+                "    except Exception:",
+                f"        rows = await slow_level({me}, objects, {{{given}}}, run, frame)",
+            ]
+        if self._timed:
+            note = f"({level.number}, len(objects), clock() - started)"
+            lines.append(f"    run.notes.append({note})")
+        return [*lines, "    return rows"]
+
+    # -- columns ---------------------------------------------------------------------------------------------
+
+    def _write_completion(self, level: LevelPlan, plan: FieldPlan) -> None:
+        me = self._const(plan, "field")
+        lines = [f"async def complete_{level.number}_{plan.order}(column, run, frame):"]
+        child = plan.only_level
+        if is_leaf_type(plan.named):
+            lines += [
+                "    try:",
+                f"        return [{self._value(plan.type, 'q')} for q in column]",
+                "    except Exception:",
+                f"        return await complete_column({me}, column, run, frame)",
+            ]
+        elif child is None or plan.list_depth > 1:
+            lines.append(f"    return await complete_column({me}, column, run, frame)")
+        elif plan.list_depth == 1:
+            lines += self._complete_list(plan, child, me)
+        else:
+            fits = self._const(plan.fits, "fits")
+            lines += [
+                f"    if not {{*map(type, column)}} <= {fits}:",
+                f"        return await complete_column({me}, column, run, frame)",
+                "    frame = [frame, 0, None, None]",
+                *self._run_child(child, "column"),
+                "    return rows",
+            ]
+        self._parts.append("\n".join(lines))
+
+    def _complete_list(self, plan: FieldPlan, child: LevelPlan, me: str) -> list[str]:
+        fits = self._const(plan.fits, "fits")
+        return [
+            "    if not {*map(type, column)} <= LISTS:",
+            f"        return await complete_column({me}, column, run, frame)",
+            "    one = len(column) == 1",
+            "    objects = column[0] if one else [q for items in column for q in items]",
+            f"    if not {{*map(type, objects)}} <= {fits}:",
+            f"        return await complete_column({me}, column, run, frame)",
+            "    frame = [frame, 1, column, None]",
+            *self._run_child(child, "objects"),
+            "    if one:",
+            "        return [rows]",
+            "    rows = iter(rows)",
+            "    return [[*islice(rows, len(items))] for items in column]",
+        ]
+
+    def _run_child(self, child: LevelPlan, objects: str) -> list[str]:
+        if child.is_async:
+            return [f"    rows = await run_{child.number}({objects}, run, frame)"]
+        return [
+            "    try:",
+            f"        rows = run_{child.number}({objects}, run, frame)",
+            "    except Exception:",
+            f"        rows = await slow_level({self._const(child, 'plan')}, {objects}, {{}}, run, frame)",
+        ]
+
+    # -- values ----------------------------------------------------------------------------------------------
+
+    def _access(self, plan: FieldPlan) -> str:
+        if plan.attribute is not None:
+            return f"o.{plan.attribute}"
+        return f"{self._const(plan.get, 'get')}(o)"
+
+    def _value(self, type_: Any, expression: str) -> str:
+        """Return an expression for the serialised value; it raises for anything but the usual."""
+        non_null = isinstance(type_, GraphQLNonNull)
+        inner: Any = type_.of_type if non_null else type_
+        if isinstance(inner, GraphQLList):
+            return self._list_value(type_, inner, expression)
+        otherwise = f"{'' if non_null else 'nullable_'}leaf(v, {self._const(inner, 'type')})"
+        null = "" if non_null else " or v is None"
+        if isinstance(inner, GraphQLScalarType) and is_specified_scalar_type(inner):
+            test = _builtin_test(inner.name)
+            if null:
+                test = f"v is None or {test}"
+            return f"(v if {test.replace('v.', f'(v := {expression}).', 1) if not null else _bound(test, expression)} else {otherwise})"
+        if isinstance(inner, GraphQLEnumType):
+            found = _enum_names(inner)
+            if found is not None:
+                cls, names = found
+                usual = f"{self._const(names, 'names')}[v._name_]"
+                test = f"(v := {expression}).__class__ is {self._const(cls, 'enum')}"
+                return f"({usual} if {test} else {otherwise})"
+        iso = _ISO.get(id(inner.extensions.get("strawberry-definition")))
+        if iso is not None:
+            test = f"(v := {expression}).__class__ is {self._const(iso, 'class')}"
+            return f"(v.isoformat() if {test} else {otherwise})"
+        return otherwise.replace("(v,", f"({expression},", 1)
+
+    def _list_value(self, type_: Any, inner: GraphQLList[Any], expression: str) -> str:
+        otherwise = f"leaf_list(v, {self._const(type_, 'type')})"
+        item: Any = inner.of_type
+        bare = item.of_type if isinstance(item, GraphQLNonNull) else item
+        if isinstance(bare, GraphQLScalarType) and bare.name in _STRING_LIKE and bare is not item:
+            test = f"(v := {expression}).__class__ is list and {{*map(type, v)}} <= STRINGS"
+            self.namespace["STRINGS"] = frozenset({str})
+            return f"([*v] if {test} else {otherwise})"
+        return otherwise.replace("(v,", f"({expression},", 1)
+
+
+def is_simple(plan: FieldPlan) -> bool:
+    """Tell whether a field is written into the row expression itself."""
+    return plan.kind == TYPENAME or (plan.kind == PLAIN and is_leaf_type(plan.named))
+
+
+def _bound(test: str, expression: str) -> str:
+    """Return a test whose first `v` is bound to the expression."""
+    return test.replace("v is None", f"(v := {expression}) is None", 1)
+
+
+def _builtin_test(name: str) -> str:
+    if name in _STRING_LIKE:
+        return "v.__class__ is str"
+    if name == "Int":
+        return "v.__class__ is int and -2147483648 <= v <= 2147483647"
+    if name == "Float":
+        return "v.__class__ is float and v - v == 0.0"
+    return "v.__class__ is bool"
+
+
+def _enum_names(type_: GraphQLEnumType) -> tuple[type, dict[str, str]] | None:
+    """Return the enum class and the GraphQL name of each member, None where members do not say it."""
+    cls = getattr(type_, "wrapped_cls", None)
+    if cls is None:
+        return None
+    names: dict[str, str] = {}
+    for member in cls:
+        try:
+            name = type_.coerce_output_value(member)
+        except Exception:  # noqa: BLE001 a member outside of the schema is reported when it turns up
+            continue
+        if name is not None and name is not Undefined:
+            names[member.name] = name
+    return cls, names

@@ -1,0 +1,429 @@
+"""The engine: prepare documents once, run compiled plans, keep what may be kept, explain what was done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import orjson
+import strawberry
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    GraphQLError,
+    OperationDefinitionNode,
+    OperationType,
+    execute as core_execute,
+    parse,
+    specified_rules,
+)
+from graphql.validation import ASTValidationRule
+from strawberry.execution import optimized_is_awaitable as is_awaitable
+from strawberry.schema.schema import validate_document
+
+from engine.compiler import Compiler, check_schema, conditions
+from engine.documents import DocumentCache, Prepared, PreparedOperation, condition_values, remember
+from engine.explain import Explanation, explain_run
+from engine.fragments import FragmentCache, RequestScope
+from engine.keys import UnfreezableError, freeze
+from engine.plan import OperationPlan, UnsupportedError
+from engine.policy import PRIVATE, CachePolicy, level_policy
+from engine.recovery import nulls_root, recover
+from engine.responses import ResponseCache, SharedStore, StoredResponse, etag_of
+from engine.runtime import Run
+from engine.values import VariableReader, has_nested_variables
+
+FormatError = Callable[[GraphQLError], Mapping[str, Any]]
+
+
+@dataclass(slots=True)
+class Result:
+    """The answer to one request."""
+
+    data: Any
+    """A dict (entities may be `orjson.Fragment`s), or None; not set where stored bytes answer."""
+    errors: list[GraphQLError] = field(default_factory=list)
+    reason: str | None = None
+    """Why graphql-core ran the operation; None where compiled code did."""
+    policy: CachePolicy = PRIVATE
+    stored: StoredResponse | None = None
+    executed: bool = True
+    """False where the request failed before execution (parsing, validation, limits, variables)."""
+    explanation: Explanation | None = None
+    extensions: dict[str, Any] | None = None
+    _body: bytes | None = None
+    _format: FormatError = staticmethod(lambda error: error.formatted)  # type: ignore[assignment]
+
+    @property
+    def body(self) -> bytes:
+        """Return the JSON of the answer."""
+        if self.stored is not None:
+            return self.stored.body
+        if self._body is None:
+            self._body = dump(self.payload())
+        return self._body
+
+    @property
+    def cache_control(self) -> str:
+        """Return the `Cache-Control` value of an answer to GET."""
+        return "private, no-store" if self.errors else self.policy.header()
+
+    @property
+    def vary(self) -> str:
+        """Return the `Vary` value of the answer: on the language where the policy says so."""
+        return _vary(self.policy)
+
+    @property
+    def etag(self) -> str:
+        """Return the strong validator of the body."""
+        return self.stored.etag if self.stored is not None else etag_of(self.body)
+
+    def payload(self) -> dict[str, Any]:
+        """Return the answer as a dict of `data`, `errors` and `extensions`, those that there are."""
+        if self.stored is not None:
+            result: dict[str, Any] = orjson.loads(self.stored.body)
+            return result
+        payload: dict[str, Any] = {}
+        if self.executed:
+            payload["data"] = self.data
+        if self.errors:
+            payload["errors"] = [self._format(error) for error in self.errors]
+        if self.extensions:
+            payload["extensions"] = self.extensions
+        return payload
+
+
+def dump(payload: Any) -> bytes:
+    """Return JSON bytes; what orjson refuses (huge integers, lone surrogates) is written by the standard library."""
+    try:
+        return orjson.dumps(payload)
+    except TypeError:
+        return json.dumps(payload, ensure_ascii=True, separators=(",", ":"), default=_plain).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, orjson.Fragment):
+        return orjson.loads(orjson.dumps(value))
+    raise TypeError(f"Type is not JSON serializable: {type(value).__name__}")
+
+
+def _vary(policy: CachePolicy) -> str:
+    return "Accept-Language" if policy.language else ""
+
+
+class Engine:
+    """Execute GraphQL documents over a strawberry schema.
+
+    `rules` are validation rules beside the specified ones; `limits` is called once per document and returns the
+    errors that forbid it; `cost` is called once per operation and its answer kept on it. `versions` returns, for a
+    request's context, the versions of the public data that the request reads; without it nothing is kept.
+    `language` returns the request's language.
+    """
+
+    def __init__(
+        self,
+        schema: strawberry.Schema,
+        *,
+        rules: Iterable[type[ASTValidationRule]] = (),
+        limits: Callable[[DocumentNode], list[GraphQLError]] | None = None,
+        cost: Callable[[DocumentNode, OperationDefinitionNode], Any] | None = None,
+        max_tokens: int | None = None,
+        compile_after: int = 2,
+        max_documents: int = 2000,
+        max_document_bytes: int = 64_000_000,
+        fragments: FragmentCache | None = None,
+        responses: ResponseCache | None = None,
+        shared: SharedStore | None = None,
+        versions: Callable[[Any], Hashable] | None = None,
+        language: Callable[[Any], str | None] | None = None,
+        format_error: FormatError | None = None,
+    ) -> None:
+        self.schema = schema
+        self.documents = DocumentCache(max_documents, max_document_bytes)
+        self.fragments = fragments
+        self.responses = responses
+        self.compiled = 0
+        """How many plans were compiled."""
+        self._rules = (*specified_rules, *rules)
+        self._limits = limits
+        self._cost = cost
+        self._parse_options: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
+        self._compile_after = compile_after
+        self._shared = shared
+        self._versions = versions
+        self._language = language
+        self._format = format_error or (lambda error: error.formatted)
+
+    # -- documents -------------------------------------------------------------------------------------------
+
+    def prepare(self, text: str) -> Prepared:
+        """Return the parsed, validated and limited document; its `errors` say what is wrong with it."""
+        found = self.documents.find(text)
+        if found is None:
+            found = self._prepare(text)
+            self.documents.add(found)
+        return found
+
+    def persist(self, document_id: str, text: str) -> Prepared:
+        """Pin a document and compile its operations.
+
+        Raises:
+            ValueError: when the document has errors.
+        """
+        prepared = self._prepare(text)
+        if prepared.errors:
+            raise ValueError(f"{document_id}: {prepared.errors[0].message}")
+        self.documents.pin(document_id, prepared)
+        for operation in prepared.operations.values():
+            operation.sightings = self._compile_after
+            if operation.reason is None and not operation.conditions:
+                self._plan(prepared, operation, (), timed=False)
+        return prepared
+
+    def persisted(self, document_id: str) -> Prepared | None:
+        """Return a pinned document."""
+        return self.documents.find_pinned(document_id)
+
+    def _prepare(self, text: str) -> Prepared:
+        try:
+            document = parse(text, **self._parse_options)
+        except GraphQLError as error:
+            return Prepared(text, None, [error], {})
+        errors = list(self._limits(document)) if self._limits is not None else []
+        errors = errors or validate_document(self.schema._schema, document, self._rules)
+        if errors:
+            return Prepared(text, document, errors, {})
+        operations = {
+            (node.name.value if node.name else None): self._operation(document, node)
+            for node in document.definitions
+            if isinstance(node, OperationDefinitionNode)
+        }
+        return Prepared(text, document, [], operations)
+
+    def _operation(self, document: DocumentNode, node: OperationDefinitionNode) -> PreparedOperation:
+        reason, names = None, ()
+        try:
+            check_schema(self.schema)
+            if node.operation is OperationType.SUBSCRIPTION:
+                raise UnsupportedError("subscription")
+            names = conditions(document, node)
+        except UnsupportedError as error:
+            reason = str(error)
+        return PreparedOperation(
+            name=node.name.value if node.name else None,
+            kind=node.operation.value,
+            node=node,
+            reader=VariableReader(
+                self.schema._schema, node, exact=has_nested_variables(list(document.definitions))
+            ),
+            conditions=names,
+            reason=reason,
+            cost=self._cost(document, node) if self._cost is not None else None,
+        )
+
+    def _plan(
+        self, prepared: Prepared, operation: PreparedOperation, values: tuple[bool, ...], *, timed: bool
+    ) -> OperationPlan | str:
+        def compute() -> OperationPlan | str:
+            assert prepared.document is not None
+            given = dict(zip(operation.conditions, values, strict=True))
+            cache = self.fragments if self._versions is not None else None
+            try:
+                compiler = Compiler(
+                    self.schema,
+                    prepared.document,
+                    operation.node,
+                    given,
+                    timed=timed,
+                    fragments=cache is not None,
+                )
+                plan = compiler.compile(cache.wrap) if cache is not None else compiler.compile()
+            except UnsupportedError as error:
+                return str(error)
+            self.compiled += 1
+            return plan
+
+        return remember(operation.timed if timed else operation.variants, values, compute)
+
+    def source(
+        self, text: str, operation_name: str | None = None, variables: dict[str, Any] | None = None
+    ) -> str:
+        """Return the generated source of an operation, or why there is none.
+
+        Raises:
+            ValueError: when the document or its variables have errors.
+        """
+        prepared = self.prepare(text)
+        operation = prepared.find(operation_name) if not prepared.errors else prepared.errors[0]
+        if isinstance(operation, GraphQLError):
+            raise ValueError(operation.message)
+        if operation.reason is not None:
+            return f"# not compiled: {operation.reason}\n"
+        given = variables or {}
+        values = tuple(given.get(name) is not False for name in operation.conditions)
+        plan = self._plan(prepared, operation, values, timed=False)
+        return f"# not compiled: {plan}\n" if isinstance(plan, str) else plan.source
+
+    # -- execution -------------------------------------------------------------------------------------------
+
+    async def execute(
+        self,
+        document: str | Prepared,
+        variables: dict[str, Any] | None = None,
+        operation_name: str | None = None,
+        context: Any = None,
+        root: Any = None,
+        *,
+        extensions: dict[str, Any] | None = None,
+        explain: bool = False,
+    ) -> Result:
+        """Return the answer to a request; only cancellation and faults of the engine itself raise."""
+        prepared = self.prepare(document) if isinstance(document, str) else document
+        if prepared.errors:
+            return self._refuse(prepared.errors)
+        operation = prepared.find(operation_name)
+        if isinstance(operation, GraphQLError):
+            return self._refuse([operation])
+        reason = operation.reason
+        if reason is None:
+            operation.sightings += 1
+            if operation.sightings < self._compile_after and not explain:
+                reason = "not seen often enough"
+        if reason is not None:
+            return await self._run_core(
+                prepared, operation, variables, context, root, extensions, reason, explain
+            )
+        coerced = operation.reader.read(variables)
+        if isinstance(coerced, list):
+            return self._refuse(coerced)
+        values = condition_values(operation, coerced.coerced) if operation.conditions else ()
+        plan: OperationPlan | str = "a condition that is not a boolean"
+        if values is not None:
+            plan = self._plan(prepared, operation, values, timed=explain)
+        if isinstance(plan, str):
+            return await self._run_core(
+                prepared, operation, variables, context, root, extensions, plan, explain
+            )
+        scope = None
+        if self._versions is not None:
+            language = self._language(context) if self._language is not None else None
+            scope = RequestScope(self._versions(context), language)
+        run = Run(plan, coerced, context, root, extensions, scope)
+        if explain:
+            return await self._explained(prepared, operation, run)
+        if self.responses is not None and scope is not None and plan.policy.is_cacheable:
+            return await self._kept(prepared, operation, run, scope)
+        return await self._run(run)
+
+    async def _run(self, run: Run) -> Result:
+        plan = run.plan
+        data: dict[str, Any] | None
+        if len(plan.steps) == 1:
+            step = plan.steps[0]
+            rows = step.run([run.root], run, None)
+            data = (await rows if step.is_async else rows)[0]
+        else:
+            data = {}
+            for step in plan.steps:
+                rows = step.run([run.root], run, None)
+                data.update((await rows if step.is_async else rows)[0])
+                if run.failures and nulls_root(run):
+                    break
+        if not run.failures:
+            return Result(data, policy=plan.policy, _format=self._format)
+        data, errors, _ = await recover(run, data)
+        return Result(data, errors, policy=plan.policy, _format=self._format)
+
+    async def _kept(
+        self, prepared: Prepared, operation: PreparedOperation, run: Run, scope: RequestScope
+    ) -> Result:
+        responses, policy = self.responses, run.plan.policy
+        assert responses is not None
+        language = scope.language if policy.language else None
+        try:
+            key = (prepared.text, operation.name, freeze(run.vars), language, scope.snapshot)
+        except UnfreezableError:
+            return await self._run(run)
+
+        async def compute() -> Result:
+            result = await self._run(run)
+            if not result.errors and result.data is not None:
+                result.stored = responses.put(
+                    key,
+                    result.body,
+                    max_age_s=policy.max_age_s,
+                    cache_control=policy.header(),
+                    vary=_vary(policy),
+                    key_bytes=2 * len(str(key[2])),
+                )
+            return result
+
+        answer = await responses.once(key, compute)
+        if isinstance(answer, StoredResponse):
+            return Result(None, policy=policy, stored=answer, _format=self._format)
+        return answer
+
+    async def _run_core(
+        self,
+        prepared: Prepared,
+        operation: PreparedOperation,
+        variables: dict[str, Any] | None,
+        context: Any,
+        root: Any,
+        extensions: dict[str, Any] | None,
+        reason: str,
+        explain: bool,
+    ) -> Result:
+        """Run an operation on graphql-core, through strawberry itself where the schema has extensions."""
+        started = perf_counter()
+        assert prepared.document is not None
+        given: ExecutionResult | strawberry.types.ExecutionResult
+        if self.schema.extensions or self.schema.config.enable_experimental_incremental_execution:
+            given = await self.schema.execute(
+                prepared.text, variables, context, root, operation.name, operation_extensions=extensions
+            )
+        else:
+            outcome = core_execute(
+                self.schema._schema,
+                prepared.document,
+                root_value=root,
+                context_value=context,
+                variable_values=variables,
+                operation_name=operation.name,
+                is_awaitable=is_awaitable,
+                executor_class=self.schema.execution_context_class,
+                operation_extensions=extensions,
+            )
+            given = await outcome if is_awaitable(outcome) else outcome  # type: ignore[assignment, misc]
+        result = Result(given.data, list(given.errors or ()), reason=reason, _format=self._format)
+        result.extensions = getattr(given, "extensions", None) or None
+        if explain:
+            result.explanation = Explanation(
+                reason=reason, cost=operation.cost, seconds=perf_counter() - started
+            )
+        return result
+
+    def _refuse(self, errors: list[GraphQLError]) -> Result:
+        return Result(None, errors, executed=False, _format=self._format)
+
+    async def _explained(self, prepared: Prepared, operation: PreparedOperation, run: Run) -> Result:
+        run.notes = []
+        before = (self.fragments.hits, self.fragments.misses) if self.fragments is not None else (0, 0)
+        started = perf_counter()
+        result = await self._run(run)
+        seconds = perf_counter() - started
+        after = (self.fragments.hits, self.fragments.misses) if self.fragments is not None else (0, 0)
+        result.explanation = explain_run(
+            run,
+            seconds=seconds,
+            cost=operation.cost,
+            fragment_hits=after[0] - before[0],
+            fragment_misses=after[1] - before[1],
+        )
+        return result
+
+
+__all__ = ["Engine", "Prepared", "PreparedOperation", "Result", "dump", "level_policy"]

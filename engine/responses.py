@@ -1,0 +1,121 @@
+"""Whole answers kept as ready bytes, computed once however many requests wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+_ENTRY_BYTES = 700
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """The bytes of an answer without errors, with its validators."""
+
+    body: bytes
+    etag: str
+    cache_control: str
+    vary: str
+    expires_s: float
+    """On the cache's clock."""
+
+
+class SharedStore(Protocol):
+    """A store shared by several processes, such as Redis; it may lose entries at any time."""
+
+    async def get(self, key: bytes) -> bytes | None:
+        """Return the body kept under a key."""
+
+    async def set(self, key: bytes, body: bytes, max_age_s: int) -> None:
+        """Keep a body for a time."""
+
+
+def etag_of(body: bytes) -> str:
+    """Return the strong validator of a body."""
+    return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+
+
+class ResponseCache:
+    """Keep answers, at most `max_bytes` of them; the least recently used go first."""
+
+    def __init__(self, max_bytes: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self.hits = 0
+        self.misses = 0
+        self._clock = clock
+        self._entries: OrderedDict[Hashable, tuple[StoredResponse, int]] = OrderedDict()
+        self._flights: dict[Hashable, asyncio.Future[bool]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+        self.bytes = 0
+
+    def find(self, key: Hashable) -> StoredResponse | None:
+        """Return the kept answer, None if there is none or its time is over."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if entry[0].expires_s <= self._clock():
+            self._drop(key)
+            return None
+        self._entries.move_to_end(key)
+        self.hits += 1
+        return entry[0]
+
+    def put(
+        self, key: Hashable, body: bytes, *, max_age_s: int, cache_control: str, vary: str, key_bytes: int
+    ) -> StoredResponse:
+        """Keep a body for `max_age_s` seconds."""
+        stored = StoredResponse(body, etag_of(body), cache_control, vary, self._clock() + max_age_s)
+        size = len(body) + key_bytes + _ENTRY_BYTES
+        self._drop(key)
+        if size <= self.max_bytes:
+            self._entries[key] = (stored, size)
+            self.bytes += size
+            while self.bytes > self.max_bytes:
+                self._drop(next(iter(self._entries)))
+        return stored
+
+    async def once(self, key: Hashable, compute: Callable[[], Awaitable[T]]) -> StoredResponse | T:
+        """Return the kept answer, or compute it while other requests for it wait.
+
+        When the one that computes is cancelled or gets nothing that may be kept, the next one computes.
+        """
+        while True:
+            found = self.find(key)
+            if found is not None:
+                return found
+            flight = self._flights.get(key)
+            if flight is None:
+                break
+            finished = await asyncio.shield(flight)
+            if finished and key not in self._entries:
+                # The answer may not be kept; waiting for one another would only make a queue of it.
+                return await compute()
+        self.misses += 1
+        flight = self._flights[key] = asyncio.get_running_loop().create_future()
+        try:
+            result = await compute()
+        except BaseException:
+            del self._flights[key]
+            flight.set_result(False)
+            raise
+        del self._flights[key]
+        flight.set_result(True)
+        return result
+
+    def _drop(self, key: Hashable) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.bytes -= entry[1]

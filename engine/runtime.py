@@ -1,0 +1,635 @@
+"""What compiled code calls at run time: resolvers, batches and the completion of anything unusual.
+
+Generated code handles well-behaved values only. Whatever else turns up (nulls, errors, awaitables, iterators,
+classes not seen before) comes here, where each value is completed by the rules of the GraphQL specification.
+An error is noted in `Run.failures` and a null left in its place; `engine.recovery` propagates it at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+from graphql import GraphQLError, GraphQLList, GraphQLNonNull, GraphQLObjectType, is_leaf_type
+from graphql.execution.execute import default_type_resolver
+from graphql.execution.executor import Executor, invalid_return_type_error
+from graphql.execution.values import VariableValues
+from graphql.pyutils import Undefined, gather_with_cancel, inspect, is_iterable
+from graphql.type import GraphQLResolveInfoHelpers
+from strawberry.execution import optimized_is_awaitable as is_awaitable
+from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
+
+from engine import vetting
+from engine.frames import LISTS, PLACES, SAME, field_paths, level_paths
+from engine.markers import FAILED, Batch, Failed, Items, Late, OddValueError
+from engine.plan import BATCH, PLAIN, TYPENAME, Column, FieldPlan, Frame, LevelPlan, OperationPlan
+
+_background: set[asyncio.Future[Any]] = set()
+
+
+def _track(values: Iterable[Any]) -> None:
+    awaitables = [value for value in values if is_awaitable(value)]
+    if awaitables:
+        future = asyncio.gather(*awaitables, return_exceptions=True)
+        _background.add(future)
+        future.add_done_callback(_background.discard)
+
+
+HELPERS = GraphQLResolveInfoHelpers(gather=lambda values: gather_with_cancel(*values), track=_track)
+
+
+class Run:
+    """The state of one execution."""
+
+    __slots__ = (
+        "batches",
+        "context",
+        "extensions",
+        "failures",
+        "late",
+        "notes",
+        "plan",
+        "ready",
+        "root",
+        "settings",
+        "trace",
+        "variable_values",
+        "vars",
+    )
+
+    def __init__(
+        self,
+        plan: OperationPlan,
+        variable_values: VariableValues,
+        context: Any,
+        root: Any,
+        extensions: dict[str, Any] | None,
+        settings: Any,
+    ) -> None:
+        self.plan = plan
+        self.variable_values = variable_values
+        self.vars = variable_values.coerced
+        self.context = context
+        self.root = root
+        self.extensions = extensions
+        self.failures: list[tuple[Frame, int, tuple[int, ...], Exception]] = []
+        """(field frame, number of the value in it, list indices, what was raised)"""
+        self.trace: list[tuple[Frame | None, FieldPlan, Column]] = []
+        """What resolvers gave, so that errors can be put in order without calling them again."""
+        self.batches: list[tuple[FieldPlan, Batch]] = []
+        self.late = False
+        """Whether anything was awaited, on which the order of errors depends."""
+        self.ready: list[tuple[Frame | None, Column]] = []
+        """Levels that took some objects from the fragment cache."""
+        self.settings = settings
+        self.notes: list[tuple[int, int, float]] | None = None
+
+
+async def together(*awaitables: Awaitable[Any]) -> list[Any]:
+    """Await all; when one is cancelled or breaks, cancel and await the others first."""
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+async def outcomes(awaitables: list[Awaitable[Any]]) -> list[Any]:
+    """Return a `Late` or `Failed` for each awaitable; they run at the same time."""
+    if len(awaitables) == 1:
+        try:
+            return [Late(await awaitables[0])]
+        except Exception as error:  # noqa: BLE001 whatever a resolver raises becomes the field's error
+            return [Failed(error, late=True)]
+    results = await asyncio.gather(*awaitables, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, Exception):
+            raise result
+    # A resolver that *returns* an exception instance is treated like one that raises it, by graphql-core too.
+    return [Failed(r, late=True) if isinstance(r, Exception) else Late(r) for r in results]
+
+
+# -- reading -------------------------------------------------------------------------------------------------
+
+
+def read(plan: FieldPlan, objects: Column) -> Column:
+    """Return the attribute of each object, `Failed` where reading raises."""
+    column: Column = []
+    for item in objects:
+        try:
+            column.append(plan.get(item))
+        except Exception as error:  # noqa: BLE001
+            column.append(Failed(error))
+    return column
+
+
+def make_info(plan: FieldPlan, run: Run, path: Any) -> Any:
+    """Return the resolver's `info` at a path, of the class that strawberry's own executor uses."""
+    operation = run.plan
+    return tuple.__new__(
+        operation.info_class,
+        (
+            *plan.info_head,
+            path,
+            operation.schema,
+            operation.fragments,
+            run.root,
+            operation.operation,
+            run.vars,
+            run.context,
+            is_awaitable,
+            None,
+            HELPERS,
+            run.extensions,
+        ),
+    )
+
+
+def call(plan: FieldPlan, objects: Column, run: Run, frame: Frame | None) -> Column:
+    """Call the field's resolver for each object; the column is kept in the run's trace."""
+    column: Column = []
+    run.trace.append((frame, plan, column))
+    resolve = plan.definition.resolve
+    assert resolve is not None
+    arguments = plan.arguments
+    kwargs: dict[str, Any] = {}
+    fresh = arguments is not None and not plan.shares_arguments
+    key, typename, head = plan.key, plan.parent.name, (*plan.info_head,)
+    operation = run.plan
+    tail = (
+        operation.schema,
+        operation.fragments,
+        run.root,
+        operation.operation,
+        run.vars,
+        run.context,
+        is_awaitable,
+        None,
+        HELPERS,
+        run.extensions,
+    )
+    new, info_class, path_class = tuple.__new__, operation.info_class, vetting.PATH
+    try:
+        if arguments is not None and not fresh:
+            kwargs = arguments(run)
+    except Exception as error:  # noqa: BLE001
+        column.extend(Failed(error) for _ in objects)
+        return column
+    for item, paths in zip(objects, level_paths(frame), strict=True):
+        try:
+            if fresh:
+                kwargs = arguments(run)  # type: ignore[misc]
+            info = new(info_class, (*head, path_class(paths[0], key, typename), *tail))
+            column.append(resolve(item, info, **kwargs))
+        except Exception as error:  # noqa: BLE001
+            column.append(Failed(error))
+    return column
+
+
+def pending(column: Any) -> bool:
+    """Tell whether a raw column or batch holds something to await."""
+    if column.__class__ is Batch:
+        return column.waiting is not None
+    return any(cls not in vetting.PLAIN_CLASSES and hasattr(cls, "__await__") for cls in {*map(type, column)})
+
+
+# -- completion of columns -----------------------------------------------------------------------------------
+
+
+async def complete_column(plan: FieldPlan, column: Column, run: Run, frame: Frame) -> Column:
+    """Complete any column of a field, whatever is in it."""
+    column = await settle(plan, column, run, frame)
+    plain = [value.value if value.__class__ is Late else value for value in column]
+    if plan.complete is not None and _fits(plan, plain):
+        return await plan.complete(plain, run, frame)
+    where: list[tuple[int, tuple[int, ...]]] = [(i, ()) for i in range(len(column))]
+    done = await complete_values(plan, plan.type, column, where, run, frame)
+    return [None if value is FAILED else value for value in done]
+
+
+def _fits(plan: FieldPlan, column: Column) -> bool:
+    """Tell whether generated code completes the column (one level, only vetted classes, at most one list)."""
+    level = plan.only_level
+    if level is None:
+        return False
+    classes = {*map(type, column)}
+    if plan.list_depth:
+        if not classes <= vetting.LISTS:
+            return False
+        classes = {type(item) for items in column for item in items}
+    if not classes <= plan.fits:
+        for cls in classes - plan.fits:
+            vetting.vet(plan, cls, level)
+    return classes <= plan.fits
+
+
+async def settle(plan: FieldPlan, column: Column, run: Run, frame: Frame) -> Column:
+    """Await what is awaitable in a column and read out its iterators; the trace gets the settled values."""
+    waiting = [i for i, value in enumerate(column) if is_awaitable(value)]
+    settled = list(column)
+    changed = bool(waiting)
+    if waiting:
+        run.late = True
+        for i, outcome in zip(waiting, await outcomes([column[i] for i in waiting]), strict=True):
+            settled[i] = outcome
+    if plan.list_depth:
+        for i, value in enumerate(settled):
+            inner = value.value if value.__class__ is Late else value
+            items = await _materialise(inner, plan.list_depth, run)
+            if items is not inner:
+                settled[i] = Late(items) if value.__class__ is Late else items
+                changed = True
+    if changed and frame[2] is None:
+        if plan.kind == PLAIN:
+            run.trace.append((frame[0], plan, settled))
+        elif plan.kind != BATCH:
+            column[:] = settled
+    return settled
+
+
+async def _materialise(value: Any, depth: int, run: Run) -> Any:
+    """Return the value itself where it is a plain list, an `Items` for any other iterable."""
+    cls = value.__class__
+    if value is None or cls is Failed or cls is Items or isinstance(value, Exception):
+        return value
+    items: list[Any]
+    error: Exception | None = None
+    kind = "list"
+    if cls is list or cls is tuple:
+        items = list(value)
+    elif hasattr(value, "__aiter__"):
+        kind, run.late = "async", True
+        items, error = await _drain(value)
+    elif is_iterable(value):
+        kind = "iterator"
+        items = []
+        try:
+            items.extend(value)
+        except Exception as raised:  # noqa: BLE001
+            error = raised
+    else:
+        return value
+    changed = kind != "list"
+    waiting = [i for i, item in enumerate(items) if is_awaitable(item)]
+    if waiting:
+        run.late = changed = True
+        for i, outcome in zip(waiting, await outcomes([items[i] for i in waiting]), strict=True):
+            items[i] = outcome
+    if depth > 1:
+        for i, item in enumerate(items):
+            inner = item.value if item.__class__ is Late else item
+            below = await _materialise(inner, depth - 1, run)
+            if below is not inner:
+                items[i] = Late(below) if item.__class__ is Late else below
+                changed = True
+    return Items(items, error, kind) if changed else value
+
+
+async def _drain(value: Any) -> tuple[list[Any], Exception | None]:
+    items: list[Any] = []
+    iterator = value.__aiter__()
+    while True:
+        try:
+            items.append(await anext(iterator))
+        except StopAsyncIteration:
+            return items, None
+        except Exception as error:  # noqa: BLE001
+            return items, error
+
+
+async def complete_values(
+    plan: FieldPlan,
+    type_: Any,
+    values: Column,
+    where: list[tuple[int, tuple[int, ...]]],
+    run: Run,
+    frame: Frame,
+) -> Column:
+    """Complete values of one type, each at its place; `FAILED` where an error was noted."""
+    non_null = isinstance(type_, GraphQLNonNull)
+    inner: Any = type_.of_type if non_null else type_
+    done: Column = [None] * len(values)
+    live: list[int] = []
+    clean: Column = []
+    for n, value in enumerate(values):
+        if value.__class__ is Late:
+            value = value.value  # noqa: PLW2901
+        if value.__class__ is Failed or isinstance(value, Exception):
+            run.failures.append((frame, *where[n], value.error if value.__class__ is Failed else value))
+            done[n] = FAILED
+        elif value is not None and value is not Undefined:
+            live.append(n)
+            clean.append(value)
+    if live:
+        spots = [where[n] for n in live]
+        if isinstance(inner, GraphQLList):
+            completed = await _complete_lists(plan, inner, clean, spots, run, frame)
+        elif is_leaf_type(inner):
+            completed = _complete_leaves(inner, clean, spots, run, frame)
+        else:
+            completed = await _complete_objects(plan, clean, spots, run, frame)
+        for n, result in zip(live, completed, strict=True):
+            done[n] = result
+    if non_null:
+        for n, result in enumerate(done):
+            if result is None:
+                message = (
+                    f"Cannot return null for non-nullable field {plan.parent}.{plan.nodes[0].name.value}."
+                )
+                run.failures.append((frame, *where[n], TypeError(message)))
+                done[n] = FAILED
+    return done
+
+
+async def _complete_lists(
+    plan: FieldPlan,
+    type_: Any,
+    values: Column,
+    where: list[tuple[int, tuple[int, ...]]],
+    run: Run,
+    frame: Frame,
+) -> Column:
+    items: Column = []
+    spots: list[tuple[int, tuple[int, ...]]] = []
+    sizes: list[int | Exception] = []
+    for value, (i, indices) in zip(values, where, strict=True):
+        if value.__class__ is Items:
+            content: Any = value.items
+        elif is_iterable(value):
+            content = list(value)
+        else:
+            name = f"{plan.parent}.{plan.nodes[0].name.value}"
+            sizes.append(GraphQLError(f"Expected Iterable, but did not find one for field '{name}'."))
+            continue
+        sizes.append(len(content))
+        items.extend(content)
+        spots.extend((i, (*indices, k)) for k in range(len(content)))
+    done = iter(await complete_values(plan, type_.of_type, items, spots, run, frame))
+    results: Column = []
+    for value, spot, size in zip(values, where, sizes, strict=True):
+        if isinstance(size, Exception):
+            run.failures.append((frame, *spot, size))
+            results.append(FAILED)
+            continue
+        rows = [next(done) for _ in range(size)]
+        if value.__class__ is Items and value.error is not None:
+            run.failures.append((frame, *spot, value.error))
+            results.append(FAILED)
+        else:
+            results.append([None if row is FAILED else row for row in rows])
+    return results
+
+
+def _complete_leaves(
+    type_: Any, values: Column, where: list[tuple[int, tuple[int, ...]]], run: Run, frame: Frame
+) -> Column:
+    results: Column = []
+    for value, spot in zip(values, where, strict=True):
+        try:
+            results.append(Executor.complete_leaf_value(type_, value))
+        except Exception as error:  # noqa: BLE001
+            run.failures.append((frame, *spot, error))
+            results.append(FAILED)
+    return results
+
+
+async def _complete_objects(
+    plan: FieldPlan, values: Column, where: list[tuple[int, tuple[int, ...]]], run: Run, frame: Frame
+) -> Column:
+    results: Column = [FAILED] * len(values)
+    groups: dict[int, tuple[LevelPlan, list[int]]] = {}
+    for n, value in enumerate(values):
+        level = plan.classes.get(value.__class__)
+        if level is None:
+            try:
+                level = await _find_level(plan, value, where[n], run, frame)
+            except Exception as error:  # noqa: BLE001
+                run.failures.append((frame, *where[n], error))
+                continue
+        groups.setdefault(level.number, (level, []))[1].append(n)
+    work = [
+        run_level(level, [values[n] for n in chosen], run, [frame, PLACES, [where[n] for n in chosen], None])
+        for level, chosen in groups.values()
+    ]
+    if len(work) > 1 and plan.suspends:
+        rows = await together(*work)
+    else:
+        rows = [await one for one in work]
+    for (_, chosen), done in zip(groups.values(), rows, strict=True):
+        for n, row in zip(chosen, done, strict=True):
+            results[n] = row
+    return results
+
+
+async def _find_level(
+    plan: FieldPlan, value: Any, where: tuple[int, tuple[int, ...]], run: Run, frame: Frame
+) -> LevelPlan:
+    """Return the level of the value's runtime type, by the schema's own `resolve_type` and `is_type_of`."""
+    level = plan.castable.get(value.__class__)
+    if level is not None and TYPE_CAST_ATTRIBUTE not in value.__dict__:
+        return level
+    named: Any = plan.named
+    info = make_info(plan, run, field_paths(frame)[where[0]][0])
+    if not isinstance(named, GraphQLObjectType):
+        name = (named.resolve_type or default_type_resolver)(value, info, named)
+        if is_awaitable(name):
+            run.late = True
+            name = await cast("Awaitable[Any]", name)
+        checker: Any = SimpleNamespace(schema=run.plan.schema)
+        runtime_type = Executor.ensure_valid_runtime_type(checker, name, named, plan.details, info, value)
+    else:
+        runtime_type = named
+    if runtime_type.is_type_of:
+        fits = runtime_type.is_type_of(value, info)
+        if is_awaitable(fits):
+            run.late = True
+            fits = await cast("Awaitable[bool]", fits)
+        if not fits:
+            raise invalid_return_type_error(runtime_type, value, plan.details)
+    level = plan.levels[runtime_type.name]
+    vetting.vet(plan, value.__class__, level)
+    return level
+
+
+# -- levels --------------------------------------------------------------------------------------------------
+
+
+async def run_level(level: LevelPlan, objects: Column, run: Run, frame: Frame | None) -> Column:
+    """Complete the selection of a level for its objects."""
+    if level.is_async:
+        rows: Column = await level.run(objects, run, frame)
+        return rows
+    try:
+        rows = level.run(objects, run, frame)
+    except Exception:  # noqa: BLE001 completed one by one below, where each error finds its field
+        return await slow_level(level, objects, {}, run, frame)
+    return rows
+
+
+async def slow_level(
+    level: LevelPlan, objects: Column, columns: Mapping[str, Column], run: Run, frame: Frame | None
+) -> Column:
+    """Complete a level whose plain fields misbehave: attribute by attribute, nothing else is read again."""
+    rows: Column = [{} for _ in objects]
+    for plan in level.fields:
+        column = columns.get(plan.key)
+        if column is None:
+            if plan.kind == TYPENAME:
+                column = [level.type.name] * len(rows)
+            else:
+                column = await complete_column(plan, read(plan, objects), run, [frame, plan, None, None])
+        for row, value in zip(rows, column, strict=True):
+            row[plan.key] = value
+    return rows
+
+
+# -- leaves --------------------------------------------------------------------------------------------------
+
+
+def leaf(value: Any, type_: Any) -> Any:
+    """Return the serialised value of a non-null leaf.
+
+    Raises:
+        OddValueError: for anything that needs the slow path.
+    """
+    if value.__class__ not in vetting.PLAIN_CLASSES and vetting.is_odd(value):
+        raise OddValueError
+    result = type_.coerce_output_value(value)
+    if result is None or result is Undefined:
+        raise OddValueError
+    return result
+
+
+def nullable_leaf(value: Any, type_: Any) -> Any:
+    """Return the serialised value of a nullable leaf; raises as `leaf` does."""
+    return None if value is None else leaf(value, type_)
+
+
+def leaf_list(value: Any, type_: Any) -> Any:
+    """Return the serialised lists of leaves of a type; raises as `leaf` does."""
+    inner = type_
+    if isinstance(type_, GraphQLNonNull):
+        inner = type_.of_type
+        if value is None:
+            raise OddValueError
+    elif value is None:
+        return None
+    if isinstance(inner, GraphQLList):
+        if value.__class__ not in vetting.LISTS:
+            raise OddValueError
+        return [leaf_list(item, inner.of_type) for item in value]
+    return leaf(value, inner)
+
+
+# -- relations -----------------------------------------------------------------------------------------------
+
+
+def ask(plan: FieldPlan, objects: Column, run: Run, frame: Frame | None) -> Batch:
+    """Ask a relation's loader once for the distinct keys of a level."""
+    relation = plan.relation
+    assert relation is not None
+    run.late = True
+    kwargs: dict[str, Any] = {}
+    gaps = False
+    try:
+        if plan.arguments is not None:
+            kwargs = plan.arguments(run)
+        keys = [*map(relation.key_of, objects)]
+        unique = dict.fromkeys(keys)
+    except Exception:  # noqa: BLE001
+        keys, unique = _read_keys(plan, relation.key_of, objects, run)
+        gaps = True
+    if None in unique:
+        del unique[None]
+        gaps = True
+    batch = Batch(keys, [*unique], gaps=gaps)
+    batch.frame, batch.arguments = frame, kwargs
+    run.batches.append((plan, batch))
+    if unique:
+        try:
+            result = relation.load([*unique], run.context, **kwargs)
+            if result.__class__ is list:
+                batch.values = result
+            elif is_awaitable(result):
+                batch.waiting = result
+            else:
+                batch.values = list(result)
+        except Exception as error:  # noqa: BLE001
+            batch.fail(error)
+    return batch
+
+
+def _read_keys(
+    plan: FieldPlan, key_of: Callable[[Any], Any], objects: Column, run: Run
+) -> tuple[Column, dict[Any, None]]:
+    """Read keys one by one; `Failed` for an object whose key cannot be read or whose arguments are wrong."""
+    keys: Column = []
+    unique: dict[Any, None] = {}
+    for item in objects:
+        try:
+            if plan.arguments is not None:
+                plan.arguments(run)
+            key = key_of(item)
+            unique[key] = None
+        except Exception as error:  # noqa: BLE001
+            key = Failed(error)
+        keys.append(key)
+    return keys, unique
+
+
+async def answer(plan: FieldPlan, batch: Batch) -> None:
+    """Wait for a batch; an error or a timeout becomes the error of every value in it."""
+    relation = plan.relation
+    assert relation is not None
+    if batch.waiting is not None:
+        try:
+            batch.values = list(await relation.within_time(batch.waiting))
+        except Exception as error:  # noqa: BLE001
+            batch.fail(error)
+        batch.waiting = None
+    if len(batch.values) != len(batch.unique):
+        batch.fail(relation.wrong_count(len(batch.unique), len(batch.values)))
+
+
+async def complete_batch(plan: FieldPlan, batch: Batch, run: Run, level_frame: Frame | None) -> Column:
+    """Complete a relation's column: once per distinct key where nothing below calls a resolver."""
+    if batch.waiting is not None or len(batch.values) != len(batch.unique):
+        await answer(plan, batch)
+    keys, values = batch.keys, batch.values
+    frame: Frame = [level_frame, plan, (keys, batch.unique), None]
+    quick = plan.complete is not None and {*map(type, values)} <= plan.fits
+    if not quick:
+        values = batch.values = await settle(plan, values, run, frame)
+    if plan.shared and not batch.gaps:
+        if quick and plan.complete is not None:
+            rows = await plan.complete(values, run, frame)
+        else:
+            rows = await complete_column(plan, values, run, frame)
+        found = dict(zip(batch.unique, rows, strict=True))
+        return [found[key] for key in keys]
+    known = dict(zip(batch.unique, values, strict=True))
+    known[None] = None
+    column = [key if key.__class__ is Failed else known[key] for key in keys]
+    if plan.shared:
+        return await _complete_shared_with_gaps(plan, batch, column, run, frame)
+    return await complete_column(plan, column, run, [level_frame, plan, None, None])
+
+
+async def _complete_shared_with_gaps(
+    plan: FieldPlan, batch: Batch, column: Column, run: Run, frame: Frame
+) -> Column:
+    """Complete a shared relation where some objects have no key (null) or an unreadable one (an error)."""
+    rows = await complete_column(plan, batch.values, run, frame)
+    found: dict[Any, Any] = dict(zip(batch.unique, rows, strict=True))
+    gaps = [i for i, key in enumerate(batch.keys) if key is None or key.__class__ is Failed]
+    own: Frame = [frame[0], plan, None, None]
+    await complete_values(plan, plan.type, [column[i] for i in gaps], [(i, ()) for i in gaps], run, own)
+    return [None if key is None or key.__class__ is Failed else found[key] for key in batch.keys]
+
+
+__all__ = ["LISTS", "SAME", "Run"]
