@@ -26,6 +26,7 @@ from redis.asyncio import Redis
 from domain.catalogue import Department, Division, Guide, LegalBasis, ServiceItem
 from domain.errors import DomainError
 from store import snapshots
+from store.catalogue_imports import ImportStore
 
 Document = dict[str, Any]
 CHANNEL = "mintong:catalogue"
@@ -36,7 +37,7 @@ _WRITE_BATCH = 1000
 _VIEW_DAYS_KEPT = 90
 _MAX_WITHDRAWN = 100_000  # ids in the state document, which MongoDB bounds at 16 MB
 
-_Record = TypeVar("_Record", Guide, LegalBasis, Department, Division)
+_Record = TypeVar("_Record", Department, Division)
 _Value = TypeVar("_Value")
 
 
@@ -191,6 +192,7 @@ class CatalogueStore:
         self._divisions = self._database["divisions"]
         self._state = self._database["catalogue_state"]
         self._views = self._database["item_views"]
+        self.imports = ImportStore(self._database)
 
     async def ensure_indexes(self) -> None:
         """Create the indexes that the catalogue's queries need; cheap when they exist."""
@@ -365,13 +367,35 @@ class CatalogueStore:
 
     # What items share
 
-    async def upsert_guides(self, batch: Mapping[str, Guide]) -> UpsertResult:
-        """Store guides under the hash of their content."""
-        return await self._upsert(self._guides, batch)
+    async def add_guides(self, batch: Mapping[str, Guide]) -> int:
+        """Store guides under the hash of their content and tell how many were new."""
+        return await self._add(
+            self._guides, {key: msgspec.to_builtins(guide) for key, guide in batch.items()}
+        )
 
-    async def upsert_legal_bases(self, batch: Iterable[LegalBasis]) -> UpsertResult:
-        """Store cited articles under their id."""
-        return await self._upsert(self._legal_bases, {basis.id: basis for basis in batch})
+    async def add_legal_bases(self, batch: Iterable[LegalBasis]) -> int:
+        """Store cited articles under their id, which depends on their content; tell how many were new."""
+        documents = {}
+        for basis in batch:
+            documents[basis.id] = document = msgspec.to_builtins(basis)
+            del document["id"]
+        return await self._add(self._legal_bases, documents)
+
+    @staticmethod
+    async def _add(collection: AsyncCollection[Document], documents: Mapping[str, Document]) -> int:
+        """Insert what is missing; content under the hash of itself never changes."""
+        added = 0
+        for chunk in _chunks(documents, _KEY_BATCH):
+            stored = await collection.find({"_id": {"$in": chunk}}, ("_id",)).to_list()
+            missing = set(chunk).difference(document["_id"] for document in stored)
+            if missing:
+                requests = [
+                    UpdateOne({"_id": key}, {"$setOnInsert": documents[key]}, upsert=True)
+                    for key in chunk
+                    if key in missing
+                ]
+                added += (await collection.bulk_write(requests, ordered=False)).upserted_count
+        return added
 
     async def upsert_departments(self, batch: Iterable[Department]) -> UpsertResult:
         """Store departments under their id."""
@@ -404,14 +428,6 @@ class CatalogueStore:
             if requests:
                 await collection.bulk_write(requests, ordered=False)
         return UpsertResult(inserted, updated, len(batch) - inserted - updated)
-
-    async def find_guides(self, ids: Iterable[str]) -> set[str]:
-        """Tell which of those guides are stored."""
-        found: set[str] = set()
-        for chunk in _chunks(ids, _KEY_BATCH):
-            documents = await self._guides.find({"_id": {"$in": chunk}}, ("_id",)).to_list()
-            found.update(document["_id"] for document in documents)
-        return found
 
     async def iterate_guides(self) -> AsyncIterator[tuple[str, Guide]]:
         """Stream (guide id, guide), ordered by id."""

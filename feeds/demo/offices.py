@@ -25,8 +25,9 @@ _AREA_CODES = dict(
 _NOT_ADMINISTERED = "350527"  # 金门县: part of the list of divisions, with no departments of this province
 _OWN_HALL = {"bdc", "gjj", "sw", "crj", "jj", "gaj", "gzc", "dl", "gs", "rq", "gd", "hg", "ycj"}
 _ROADS = (  # noqa: SIM905
-    "人民路 解放路 中山路 建设路 新华路 文化路 和平路 朝阳路 滨江路 滨海大道 民生路 府前路 东大路 西环路 南环路 "
-    "北环路 学府路 公园路 龙腾路 凤凰路 榕城路 茶亭路 云山路 江滨中路 湖滨路 通港路 迎宾路 兴业路 金山路 振兴路"
+    "人民路 解放路 中山路 建设路 新华路 文化路 和平路 朝阳路 滨江路 滨海大道 民生路 府前路 东大路 西环路 "
+    "南环路 北环路 学府路 公园路 龙腾路 凤凰路 榕城路 茶亭路 云山路 江滨中路 湖滨路 通港路 迎宾路 兴业路 "
+    "金山路 振兴路"
 ).split()
 _HOURS = (
     "周一至周五 9:00—12:00，13:30—17:00（法定节假日除外）",
