@@ -159,7 +159,7 @@ async def check_mongodb(resources: Resources) -> list[Finding]:
         build = await resources.mongodb.admin.command("buildInfo")
         return [
             _judge_mongodb(hello, build),
-            judge_clock(hello["localTime"] - (before + took / 2), took),
+            judge_clock(hello["localTime"].replace(tzinfo=UTC) - (before + took / 2), took),
             await _check_indexes(resources),
             await _check_catalogue(resources),
         ]

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from rich.markup import escape
 from typer.exceptions import Abort, TyperException
 
+from cli.refusals import explain_refusal
 from cli.resources import CommandError, console, output, read_settings, run_async
 from domain.errors import DomainError
 from store.engines import EngineError, find_running
@@ -106,7 +107,9 @@ def import_catalogue_command(
     rejects: Annotated[
         Path | None, typer.Option(help="Where rejected rows go, with line, field and reason.")
     ] = None,
-    publish: Annotated[bool, typer.Option(help="Publish the catalogue afterwards.")] = True,
+    publish: Annotated[
+        bool, typer.Option(help="Publish now; else the feeds process does within minutes.")
+    ] = True,
 ) -> None:
     """Import service items; the same source twice changes nothing."""
     from cli.catalogue import import_command
@@ -130,6 +133,14 @@ def demo_catalogue_command(
     from cli.catalogue import demo_command
 
     run_async(demo_command(read_settings(), seed=seed, out=out, limit=limit))
+
+
+@demo_app.command("clear")
+def demo_clear_command() -> None:
+    """Withdraw every item of the demo and publish what remains."""
+    from cli.catalogue import clear_demo
+
+    run_async(clear_demo(read_settings()))
 
 
 @catalogue_app.command("publish")
@@ -238,8 +249,10 @@ def main() -> None:
 def _explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, CommandError):
         return error.code, str(error)
-    if isinstance(error, EngineError | DomainError):
+    if isinstance(error, EngineError):
         return 1, str(error)
+    if isinstance(error, DomainError):
+        return 1, explain_refusal(error)
     if isinstance(error, PyMongoError):
         return 1, f"MongoDB: {_shorten(error)}. `mintong doctor` tells more."
     if isinstance(error, RedisError):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from resolvers.schema import schema
 from strawberry.printer import print_schema
 
 from cli.resources import CommandError, console, output
+from resolvers.schema import schema
 
 
 def export_schema(path: Path | None) -> None:

@@ -1,0 +1,29 @@
+"""What refusals of imports and publications mean for the operator at the terminal."""
+
+from __future__ import annotations
+
+from domain.errors import DomainError
+
+TEXTS = {
+    "CATALOGUE_SHRUNK": "This full load lacks {missing} of the {items} items of feed {feed}. "
+    "None was withdrawn; add --force if they are really gone.",
+    "INVALID_MAPPING": "Mapping {mapping}: {reason}.",
+    "SOURCE_UNAVAILABLE": "{source}: {reason}.",
+    "UNREADABLE_FILE": "{file}: {reason}.",
+    "IMPORT_RUNNING": "Another import of feed {feed} is running. "
+    "Wait for it, or for {seconds} s if it was killed.",
+    "PUBLICATION_RUNNING": "Another process is publishing with this MINTONG_HOME. Wait for it.",
+    "VERSION_CONFLICT": "Version {published} was published meanwhile, so version {version} was dropped. "
+    "`mintong catalogue status` tells whether anything still waits.",
+    "UNKNOWN_ITEMS": "None of these ids ({count}) names an item.",
+    "TOO_MANY_WITHDRAWN": "More than {limit} items would be withdrawn since the last publication. "
+    "Publish first: `mintong catalogue publish`.",
+    "SNAPSHOT_MISSING": "No snapshot of version {version} is stored. "
+    "Publish anew: `mintong catalogue publish`.",
+}
+
+
+def explain_refusal(error: DomainError) -> str:
+    """Return what happened and what to do, in one line."""
+    text = TEXTS.get(error.code)
+    return text.format_map(error.params) if text else str(error)
