@@ -16,7 +16,6 @@ from typing import Final
 import orjson
 import strawberry
 import structlog
-from resolvers.schema import schema as house_schema
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -37,6 +36,7 @@ from api.resources import Resources, open_resources
 from api.views import Views
 from loaders.catalogue import Catalogue
 from resolvers.context import Context, Language
+from resolvers.schema import schema as house_schema
 from settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -43,7 +43,6 @@ MAX_PAGE: Final = 100  # the house's cap on `first` and `last`
 DEFAULT_LIST_SIZE: Final = 10  # of a list that neither an argument nor its field's metadata sizes
 PAGE_ARGUMENTS: Final = ("first", "last")
 LIST_ARGUMENTS: Final = ("ids",)
-_EDGES: Final = ("edges", "nodes")
 _INTROSPECTION_COST: Final = {"__schema": 1_000, "__type": 50}
 
 
@@ -303,8 +302,8 @@ class CostReader:
     """Compute costs of validated operations.
 
     A field costs 1, or `cost` of its metadata. Below a list it counts once for each element: as many as
-    `first`, `last` or `ids` say, else `list_size` of the field's metadata, else `DEFAULT_LIST_SIZE`. On a
-    connection the size multiplies `edges` and `nodes` only.
+    `first`, `last` or `ids` say, else `list_size` of the field's metadata, else `DEFAULT_LIST_SIZE`. A
+    size given to an object, as to a connection, is that of the lists right in it.
     """
 
     def __init__(self, schema: GraphQLSchema, document: DocumentNode, limits: Limits) -> None:
@@ -351,7 +350,7 @@ class CostReader:
         return Cost(base, rest)
 
     def _fragment(self, name: str, page: int | _Size | None) -> Cost:
-        # Below a connection the same fragment costs as much as the page is large.
+        # Where a page is asked for, the same fragment costs as much as the page is large.
         key = f"{name}\0{page if isinstance(page, int) or page is None else page.variable}"
         if key not in self._known:
             definition = self._fragments[name]
@@ -375,14 +374,11 @@ class CostReader:
         named = get_named_type(field.type)
         is_list = is_list_type(get_nullable_type(field.type))
         size = self._size(node, field, metadata)
-        is_connection = isinstance(named, GraphQLObjectType) and any(edge in named.fields for edge in _EDGES)
-        if is_connection and not is_list:
-            return weight, (1, self._selection(node.selection_set, named, size or DEFAULT_LIST_SIZE))
         if not is_list:
-            return weight, (1, self._selection(node.selection_set, named, None))
-        if page is not None and name in _EDGES:
-            size = page
-        return weight, (size or DEFAULT_LIST_SIZE, self._selection(node.selection_set, named, None))
+            return weight, (1, self._selection(node.selection_set, named, size))
+        if size is None:
+            size = DEFAULT_LIST_SIZE if page is None else page
+        return weight, (size, self._selection(node.selection_set, named, None))
 
     def _size(self, node: FieldNode, field: GraphQLField, metadata: Mapping[str, Any]) -> int | _Size | None:
         given = {argument.name.value: argument.value for argument in node.arguments or ()}

@@ -1,4 +1,4 @@
-"""A small schema with every kind of failure, and ways to call the application: in process and over a socket."""
+"""A small schema with every kind of failure; ways to call the application in process and over a socket."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import brotli
@@ -26,10 +27,12 @@ from api_harness import (
     free_port,
     listening,
     settings_for,
+    trusted,
 )
 from pymongo.errors import AutoReconnect
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from api.documents import document_hash
 from api.graphiql import asset_paths
 from api.views import MAX_ITEMS, Views
 
@@ -93,14 +96,10 @@ def sample(text: str, name: str, **labels: str) -> float:
 
 
 def test_counts_requests_by_registered_names_only(open_client: Callable[..., InProcess]) -> None:
-    from api_harness import trusted
-
     text = "query MetricsPage { hello }"
     client = open_client(documents=trusted(text))
     before = client.send("GET", "/metrics").body.decode()
     client.query(text)
-    from api.documents import document_hash
-
     client.post({"documentId": document_hash(text)})
     client.query("query SomebodysName { hello }")
     client.query("{ boom }")
@@ -165,8 +164,6 @@ def test_graphiql_is_off_in_production(open_client: Callable[..., InProcess]) ->
 
 
 def test_views_stay_while_the_store_is_away() -> None:
-    from datetime import UTC, datetime
-
     written: list[dict[str, int]] = []
     away = [True]
 
