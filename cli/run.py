@@ -52,9 +52,15 @@ async def run_system(
         if "api" in parts:
             # Without a catalogue the API serves, but calls itself ready only after an import.
             await _wait_answer(f"{base_url(settings)}/{'readyz' if has_catalogue else 'healthz'}", tasks)
-            _print_addresses(settings, environment, time.monotonic() - started)
-            if not has_catalogue:
-                console.print("There is no catalogue yet: `mintong import catalogue PATH` brings one in.")
+            _print_addresses(settings, environment)
+            took = f"after {time.monotonic() - started:.1f} s"
+            if has_catalogue:
+                console.print(f"[green]Mintong is ready[/] {took}.")
+            else:
+                console.print(
+                    f"Mintong runs {took}. There is no catalogue yet: "
+                    "`mintong import catalogue PATH` brings one in."
+                )
         await _first_end(tasks)
 
 
@@ -154,7 +160,7 @@ def base_url(settings: Settings) -> str:
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
-def _print_addresses(settings: Settings, environment: dict[str, str], seconds: float) -> None:
+def _print_addresses(settings: Settings, environment: dict[str, str]) -> None:
     base = base_url(settings)
     table = Table.grid(padding=(0, 2))
     if settings.serves_graphiql:
@@ -167,7 +173,6 @@ def _print_addresses(settings: Settings, environment: dict[str, str], seconds: f
     )
     table.add_row("Logs", f"{home}/logs")
     table.add_row("Stop", "Ctrl-C")
-    console.print(f"[green]Mintong is ready[/] after {seconds:.1f} s.")
     console.print(table)
 
 
