@@ -33,29 +33,26 @@ _SUFFIXES = (
 )
 
 
-def build_demo(directory: Path, *, items: int | None = None, copies: int = 1, variety: int = 1) -> Manifest:
-    """Build a snapshot of the demo province, or of an even part of it.
+def build_demo(
+    directory: Path, *, items: int | None = None, at_least: int = 0, distinct: bool = False
+) -> Manifest:
+    """Build a snapshot of the demo province, or of an even part of it of `items`.
 
-    `copies` repeats every item with a name of its own out of `variety` times as many names.
+    With `at_least` every item is repeated as often as it takes, under ten times as many names. With
+    `distinct` every item has a name of its own.
     """
     divisions = fujian()
     parser = RowParser(load_mapping("national"), divisions)
     guides = {}
     bases = {}
-
-    def parsed() -> Iterator[ServiceItem]:
-        for row in generate(1, limit=items):
-            result = parser.parse(row)
-            guides.setdefault(result.shared.id, result.shared.guide)
-            bases.update((basis.id, basis) for basis in result.shared.legal_bases)
-            yield result.item
-
-    def copied() -> Iterator[ServiceItem]:
-        for number, item in enumerate(parsed()):
-            for copy in range(copies):
-                yield _variant(item, copy, (number * copies + copy) % variety)
-
-    everything = list(copied()) if copies * variety > 1 else list(parsed())
+    everything = []
+    for row in generate(1, limit=items):
+        result = parser.parse(row)
+        guides.setdefault(result.shared.id, result.shared.guide)
+        bases.update((basis.id, basis) for basis in result.shared.legal_bases)
+        everything.append(result.item)
+    names = {division.code: division.name for division in parser.divisions.values()}
+    copies = -(-at_least // len(everything)) or 1
     return build_snapshot(
         directory,
         version=1,
@@ -64,14 +61,19 @@ def build_demo(directory: Path, *, items: int | None = None, copies: int = 1, va
         departments=parser.departments.values(),
         legal_bases=bases.values(),
         guides=guides.items(),
-        items=everything,
+        items=_varied(everything, copies, names if distinct else None),
     )
 
 
-def _variant(item: ServiceItem, copy: int, kind: int) -> ServiceItem:
-    serial, suffix = divmod(kind, len(_SUFFIXES))
-    name = item.name + _SUFFIXES[suffix] + (f"第{serial}类" if serial else "")
-    return msgspec.structs.replace(item, id=f"{item.id[:56]}-{copy}", name=name)
+def _varied(items: list[ServiceItem], copies: int, places: dict[str, str] | None) -> Iterator[ServiceItem]:
+    variety = max(10, copies) if copies > 1 else 1
+    for number, item in enumerate(items):
+        for copy in range(copies):
+            serial, suffix = divmod((number * copies + copy) % variety, len(_SUFFIXES))
+            name = item.name + _SUFFIXES[suffix] + (f"第{serial}类" if serial else "")
+            if places is not None:
+                name = f"{name}·{places[item.division_code]}{number}"
+            yield msgspec.structs.replace(item, id=f"{item.id[:56]}-{copy}", name=name)
 
 
 def first_items(count: int) -> list[ServiceItem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 
 # Traditional forms that people from Taiwan, Hong Kong and overseas type for words of the service hall.
@@ -44,15 +45,18 @@ def fold(text: str) -> str:
     return "".join(map(_fold_character, text))
 
 
-def fold_with_offsets(text: str) -> tuple[str, list[int]]:
+def fold_with_offsets(text: str) -> tuple[str, Sequence[int]]:
     """Fold and tell for every folded character the index of its origin in `text`, plus the end.
 
-    The list is one longer than the folded text, so that a folded range maps to a range of `text`.
+    The sequence is one longer than the folded text, so that a folded range maps to a range of `text`.
     """
-    pieces = [_fold_character(character) for character in text]
+    pieces = list(map(_fold_character, text))
+    folded = "".join(pieces)
+    if len(folded) == len(text) and "" not in pieces:
+        return folded, range(len(text) + 1)
     offsets = [index for index, piece in enumerate(pieces) for _ in piece]
     offsets.append(len(text))
-    return "".join(pieces), offsets
+    return folded, offsets
 
 
 def terms(folded: str) -> list[str]:

@@ -445,9 +445,16 @@ def _segment(text: str, words: set[str], longest: int) -> list[str]:
             if costs[end] + 1 < best and text[start:end] in words:
                 best, choice = costs[end] + 1, end
         costs[start], ends[start] = best, choice
-    pieces = []
-    at = 0
+    pieces: list[str] = []
+    at = unknown_from = 0
     while at < size:
-        pieces.append(text[at : ends[at]])
+        if ends[at] - at > 1:
+            # Unknown characters side by side (a number, a foreign word) stay together.
+            if unknown_from < at:
+                pieces.append(text[unknown_from:at])
+            pieces.append(text[at : ends[at]])
+            unknown_from = ends[at]
         at = ends[at]
+    if unknown_from < size:
+        pieces.append(text[unknown_from:])
     return pieces

@@ -328,6 +328,7 @@ class CatalogueSnapshot:
 
         by_audience = selection.masks.passing(without=2)
         audience_counts = counts if by_audience is None else counts * by_audience
+        served = (audience_counts @ tables.combo_audiences).tolist()
         depths = grouped(3, NO_DEPTH + 1)
         return Facets(
             categories=[
@@ -345,7 +346,7 @@ class CatalogueSnapshot:
             audiences=[
                 FacetCount(audience.value, _AUDIENCE_LABELS[audience], count)
                 for bit, audience in enumerate(AUDIENCES)
-                if (count := int(audience_counts[(combos[:, 2] >> bit & 1) == 1].sum()))
+                if (count := served[bit])
             ],
             online_depths=[
                 FacetCount(str(depth), label, depths[depth])
@@ -379,7 +380,9 @@ class CatalogueSnapshot:
             counts = np.asarray(self._department_counts)
         else:
             counts = np.bincount(tables.item_department[items], minlength=len(tables.department_ids))
-        order = np.argsort(-counts, kind="stable")[:_TOP_DEPARTMENTS].tolist()
+        # Unique keys make the choice among equals the same every time: the lower number.
+        keys = (counts.max(initial=0) - counts).astype(np.uint64) * np.uint64(len(counts))
+        order = smallest(keys + np.arange(len(counts), dtype=np.uint64), _TOP_DEPARTMENTS).tolist()
         return [
             FacetCount(tables.department_ids[index], self._department(index).name, int(counts[index]))
             for index in order

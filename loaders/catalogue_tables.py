@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from domain.catalogue import Department, Division, Guide, LegalBasis, Level
 from loaders.catalogue_files import (
+    AUDIENCES,
     FORMAT,
     LEVELS,
     MANIFEST,
@@ -27,6 +30,7 @@ from loaders.catalogue_files import (
 )
 
 _EMPTY_GUIDE = Guide()
+_CACHED_TEXTS = 4_096
 
 
 class CatalogueTables:
@@ -51,7 +55,10 @@ class CatalogueTables:
         self.text_prior: NDArray[np.float64] = load("texts.prior")
         # Rows of (category, level, audience bits, online depth); few are distinct.
         self.combos: NDArray[np.int32] = np.array(load("combos"))
+        # A column for each audience, 1 where a combination serves it.
+        self.combo_audiences = (self.combos[:, 2:3] >> np.arange(len(AUDIENCES))) & 1
         self.division_bounds: NDArray[np.int64] = np.array(load("items.division"))
+        self._division_bounds: list[int] = self.division_bounds.tolist()
         self._hashes = memoryview(load("ids.hash").data)
         self._hash_items = memoryview(load("ids.item").data)
         self._open_blobs(directory)
@@ -74,7 +81,12 @@ class CatalogueTables:
         self._decode_shared = msgspec.msgpack.Decoder(SharedPart).decode
         self._decode_guide = msgspec.msgpack.Decoder(Guide).decode
         self._decode_legal = msgspec.msgpack.Decoder(LegalBasis).decode
-        self._decode_text = msgspec.msgpack.Decoder(TextRecord).decode
+        decode_text = msgspec.msgpack.Decoder(TextRecord).decode
+        texts = self._texts
+        # Gives a name with its keywords by number; names come back on page after page.
+        self.text: Callable[[int], TextRecord] = lru_cache(_CACHED_TEXTS)(
+            lambda number: decode_text(texts[number])
+        )
         self._decode_department = msgspec.msgpack.Decoder(Department).decode
 
     def _open_divisions(self, directory: Path) -> None:
@@ -116,10 +128,6 @@ class CatalogueTables:
                 bases.append(self._decode_legal(self._legal[at]))
         return tuple(bases)
 
-    def text(self, number: int) -> TextRecord:
-        """Decode a name with its keywords."""
-        return self._decode_text(self._texts[number])
-
     def text_of(self, item: int) -> int:
         """Give the number of an item's name."""
         return int(self.item_text[item])
@@ -151,15 +159,15 @@ class CatalogueTables:
 
     def range_of(self, division: int) -> tuple[int, int]:
         """Give the range of items in a division itself."""
-        return int(self.division_bounds[division]), int(self.division_bounds[division + 1])
+        return self._division_bounds[division], self._division_bounds[division + 1]
 
     def range_below(self, division: int) -> tuple[int, int]:
         """Give the range of items below a division, itself excluded."""
-        return int(self.division_bounds[division + 1]), int(self.division_bounds[self.subtree_end[division]])
+        return self._division_bounds[division + 1], self._division_bounds[self.subtree_end[division]]
 
     def division_of(self, item: int) -> int:
         """Give the number of an item's division."""
-        return int(np.searchsorted(self.division_bounds, item, side="right")) - 1
+        return bisect_right(self._division_bounds, item) - 1
 
 
 def _read_manifest(directory: Path) -> Manifest:
