@@ -233,8 +233,6 @@ class Compiler:
             reader = self._converted(own, reader)
         nodes = [each.node for each in details]
         relation: Relation | None = own.metadata[RELATION] if kind == BATCH else None
-        if kind == BATCH and not shares:
-            kind, relation = RESOLVER, None
         if kind == RESOLVER and definition.resolve is None:
             definition = _with_default_resolver(definition)
         plan = FieldPlan(

@@ -110,11 +110,12 @@ def level_policy(level: LevelPlan, inherited: CachePolicy) -> CachePolicy:
     """Return the most restrictive policy of a level's fields and everything below them."""
     own = type_policy(level.type)
     base = inherited if own is None else own
-    result = base
+    result = own
     for plan in level.fields:
         if plan.kind != TYPENAME:
-            result = result.restrict(_field_policy(plan, base))
-    return result
+            policy = _field_policy(plan, base)
+            result = policy if result is None else result.restrict(policy)
+    return base if result is None else result
 
 
 def _field_policy(plan: FieldPlan, base: CachePolicy) -> CachePolicy:

@@ -152,7 +152,7 @@ async def _replay(run: Run) -> ExecutionResult:
         default_type_resolver,
         default_field_resolver,
         False,
-        MiddlewareManager(script.resolve),
+        MiddlewareManager(script),
         is_awaitable,
         operation_extensions=run.extensions,
     )

@@ -22,7 +22,7 @@ from graphql import (
     type_from_ast,
 )
 from graphql.execution.values import VariableValues, get_argument_values, get_variable_values
-from graphql.language import FieldNode
+from graphql.language import FieldNode, NameNode
 from graphql.pyutils import Undefined
 from graphql.type.scalars import is_specified_scalar_type
 
@@ -185,5 +185,5 @@ def _default_of(definition: GraphQLField, name: str) -> Any:
     if isinstance(argument.type, GraphQLNonNull):
         return None
     alone = GraphQLField(definition.type, {name: argument})
-    value = get_argument_values(alone, FieldNode(arguments=()), VariableValues({}, {}))
+    value = get_argument_values(alone, FieldNode(name=NameNode(value="_"), arguments=()), VariableValues({}, {}))
     return next(iter(value.values()), None)

@@ -1,0 +1,89 @@
+"""The engine and graphql-core give the same answer, byte for byte, errors in the same order."""
+
+import asyncio
+import logging
+import os
+from collections import Counter
+from typing import Any
+
+import orjson
+import pytest
+from differences import DIFFERENCES
+from hypothesis import HealthCheck, Phase, given, settings
+from strategies import BROKEN, FAULTS, documents
+from world import make_world, schema
+
+from engine.executor import Engine, Result
+
+EXAMPLES = int(os.environ.get("MINTONG_DIFFERENTIAL_EXAMPLES", "2000"))
+COUNTS: Counter[str] = Counter()
+
+
+@pytest.fixture(scope="module")
+def loop() -> Any:
+    logging.getLogger("strawberry.execution").disabled = True
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+    logging.getLogger("strawberry.execution").disabled = False
+
+
+def errors_of(errors: Any) -> list[Any]:
+    return [
+        (error.message, [tuple(place) for place in error.locations or ()], error.path) for error in errors or ()
+    ]
+
+
+def run_both(
+    loop: Any, text: str, variables: dict[str, Any], faults: list[Any], broken: tuple[str, ...]
+) -> tuple[Any, Result, list[Any]]:
+    def context() -> dict[str, Any]:
+        return {"world": make_world(faults, broken), "calls": [], "batches": []}
+
+    ours, theirs = context(), context()
+    expected = loop.run_until_complete(schema.execute(text, variables, theirs))
+    engine = Engine(schema, compile_after=1)
+    result = loop.run_until_complete(engine.execute(text, variables, None, ours))
+    return expected, result, [theirs, ours]
+
+
+def check(loop: Any, text: str, variables: dict[str, Any], faults: list[Any], broken: tuple[str, ...]) -> None:
+    expected, result, (theirs, ours) = run_both(loop, text, variables, faults, broken)
+    assert result.reason in (None, "a condition that is not a boolean")
+    COUNTS["refused" if not result.executed else "core" if result.reason else "compiled"] += 1
+    COUNTS["with errors"] += bool(result.executed and result.errors)
+    COUNTS["with several errors"] += result.executed and len(result.errors) > 1
+    assert errors_of(result.errors) == errors_of(expected.errors)
+    assert orjson.dumps(result.data, default=repr) == orjson.dumps(expected.data, default=repr)
+    twice = [call for call, times in Counter(ours["calls"]).items() if times > 1]
+    assert twice == []
+    assert set(map(str, theirs["calls"])) <= set(map(str, ours["calls"]))
+    if not result.errors:
+        assert Counter(map(str, theirs["calls"])) == Counter(map(str, ours["calls"]))
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),
+    report_multiple_bugs=False,
+    derandomize="MINTONG_DIFFERENTIAL_EXAMPLES" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
+@given(documents(), FAULTS, BROKEN)
+def test_random_documents(loop: Any, document: Any, faults: Any, broken: Any) -> None:
+    check(loop, *document, faults, broken)
+
+
+def test_examples_reach_compiled_code() -> None:
+    total = sum(COUNTS[name] for name in ("refused", "core", "compiled"))
+    if total < 100:
+        pytest.skip("the random test did not run in this process")
+    assert COUNTS["compiled"] > total * 0.7
+    assert COUNTS["with errors"] > total * 0.2
+    assert COUNTS["with several errors"] > total * 0.05
+
+
+@pytest.mark.parametrize(("text", "variables", "faults", "broken"), DIFFERENCES)
+def test_found_differences(loop: Any, text: str, variables: Any, faults: Any, broken: Any) -> None:
+    check(loop, text, variables, faults, broken)
