@@ -1,5 +1,6 @@
 """Random documents over the world's schema, with variables, and random faults in its objects."""
 
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -79,54 +80,60 @@ DIRECTIVES = [
 
 
 class Writer:
-    """Write one document from a strategy's choices."""
+    """Write one document; each part of it costs one number, from which all its choices are read."""
 
-    def __init__(self, draw: Any) -> None:
+    def __init__(self, draw: Any, budget: int) -> None:
         self.draw = draw
+        self.budget = budget
         self.fragments: dict[str, tuple[str, str]] = {}
-        self.used: set[str] = set()
+        self.number = 0
+
+    def fresh(self) -> None:
+        self.number = self.draw(NUMBERS)
+        self.budget -= 1
+
+    def below(self, bound: int) -> int:
+        self.number, choice = divmod(self.number, bound)
+        return choice
 
     def pick(self, choices: Any) -> Any:
-        return self.draw(st.sampled_from(list(choices)))
+        return choices[self.below(len(choices))]
 
     def directive(self) -> str:
-        return f" {self.pick(DIRECTIVES)}" if self.draw(st.integers(0, 7)) == 7 else ""
+        return f" {self.pick(DIRECTIVES)}" if self.below(8) == 7 else ""
 
     def selection(self, type_: str, depth: int) -> str:
-        parts = [self.part(type_, depth) for _ in range(self.draw(st.integers(1, 4)))]
-        return "{ " + " ".join(parts) + " }"
+        self.fresh()
+        count = self.below(4) + 1
+        return "{ " + " ".join([self.part(type_, depth) for _ in range(count)]) + " }"
 
     def part(self, type_: str, depth: int) -> str:
-        kind = self.draw(st.integers(0, 11))
-        if kind == 0:
+        self.fresh()
+        kind = self.below(12)
+        if self.budget <= 0 or kind == 0:
             return self.pick(["__typename", "kind: __typename"]) + self.directive()
-        if kind == 1:
+        if kind == 11:
             return self.inline(type_, depth)
-        if kind == 2:
-            spread = self.spread(type_)
-            if spread:
-                return spread
-        if type_ in ("Thing", "Node", "Named") and kind < 9:
+        if kind == 10:
+            names = [name for name, (on, _) in self.fragments.items() if on in MATCHES[type_]]
+            if names:
+                return f"...{self.pick(names)}{self.directive()}"
+        if type_ in ("Thing", "Node", "Named") and kind > 3:
             return self.inline(type_, depth)
         if type_ == "Thing":
             return "__typename"
-        if type_ == "Node":
-            return "id" + self.directive()
-        if type_ == "Named":
-            return self.pick(["id", "name", "label"]) + self.directive()
+        if type_ in ("Node", "Named"):
+            return self.pick(["id", "name", "label"] if type_ == "Named" else ["id"]) + self.directive()
         if depth > 0 and kind >= 6:
-            name = self.pick(COMPOSITE)
+            name = self.pick(list(COMPOSITE))
             return f"{name}{self.directive()} {self.selection(COMPOSITE[name], depth - 1)}"
-        return self.scalar(self.pick(SCALARS))
-
-    def scalar(self, name: str) -> str:
-        return self.call(name) + self.directive()
+        return self.call(self.pick(SCALARS)) + self.directive()
 
     def call(self, name: str) -> str:
         choices = ARGUMENTS.get(name)
         if choices is None:
-            return f"other_{name}: {name}" if self.draw(st.integers(0, 9)) == 9 else name
-        number = self.draw(st.integers(0, len(choices) - 1))
+            return f"other_{name}: {name}" if self.below(10) == 9 else name
+        number = self.below(len(choices))
         return f"{name}_{number}: {name}{choices[number]}" if number else name + choices[0]
 
     def inline(self, type_: str, depth: int) -> str:
@@ -134,16 +141,11 @@ class Writer:
         on = f"... on {condition}" if condition else "..."
         return f"{on}{self.directive()} {self.selection(condition or type_, depth)}"
 
-    def spread(self, type_: str) -> str | None:
-        names = [name for name, (on, _) in self.fragments.items() if on in MATCHES[type_]]
-        if not names:
-            return None
-        name = self.pick(names)
-        return f"...{name}{self.directive()}"
-
     def root(self, depth: int) -> str:
         parts = []
-        for _ in range(self.draw(st.integers(1, 3))):
+        self.fresh()
+        for _ in range(self.below(3) + 1):
+            self.fresh()
             name = self.pick([*ROOT, "rootError", "__typename"])
             if name in ROOT:
                 parts.append(f"{self.call(name)}{self.directive()} {self.selection(ROOT[name], depth)}")
@@ -153,42 +155,71 @@ class Writer:
 
     def mutation(self) -> str:
         parts = []
-        for n in range(self.draw(st.integers(1, 4))):
+        self.fresh()
+        for n in range(self.below(4) + 1):
+            self.fresh()
             name = self.pick([*MUTATIONS, "fail", "failHard"])
             part = f"m{n}: {name}{self.pick(ARGUMENTS.get(name, ['']))}{self.directive()}"
             parts.append(f"{part} {self.selection(MUTATIONS[name], 1)}" if name in MUTATIONS else part)
         return "{ " + " ".join(parts) + " }"
 
 
+NUMBERS = st.integers(0, 2**32)
+
+
 @st.composite
-def documents(draw: Any) -> tuple[str, dict[str, Any]]:
-    """Return a document and variables for it; mostly valid."""
-    writer = Writer(draw)
-    for n in range(draw(st.integers(0, 3))):
-        on = writer.pick([*OBJECTS, "Node", "Named", "Thing"])
-        writer.fragments[f"F{n}"] = (on, writer.selection(on, draw(st.integers(0, 1))))
-    mutation = draw(st.integers(0, 9)) == 9
-    body = writer.mutation() if mutation else writer.root(draw(st.integers(1, 3)))
-    text = body
-    pending = [text]
+def cases(draw: Any) -> tuple[str, dict[str, Any], list[Any], tuple[str, ...]]:
+    """Return a document, mostly valid variables for it, faults in the world and broken loaders."""
+    writer = Writer(draw, 30)
+    writer.fresh()
+    fragments, mutation, depth = writer.below(4), writer.below(10) == 9, writer.below(3) + 1
+    for n in range(fragments):
+        writer.fresh()
+        on = writer.pick(["Alpha", "Node", "Beta", "Named", "Thing", "Gamma"])
+        writer.fragments[f"F{n}"] = (on, writer.selection(on, writer.below(2)))
+    writer.budget = 24
+    body = writer.mutation() if mutation else writer.root(depth)
+    text = _with_fragments(body, writer.fragments)
+    used = [name for name in VARIABLES if _uses(text, name)]
+    variables: dict[str, Any] = {}
+    writer.fresh()
+    for name in used:
+        type_, values = VARIABLES[name]
+        choice = writer.below(3 * len(values))
+        if choice == 1 and not (type_.endswith("!") and "=" not in type_):
+            continue
+        variables[name] = values[choice] if choice < len(values) else values[0]
+    declared = ", ".join(f"${name}: {VARIABLES[name][0]}" for name in used)
+    head = ("mutation Op" if mutation else "query Op") + (f"({declared})" if used else "")
+    touched = [name for name in (*ATTRIBUTES, *LOADED) if SELECTED_AS.get(name, _camel(name)) in text]
+    return f"{head} {text}", variables, draw(_faults(tuple(touched))), draw(BROKEN)
+
+
+def _with_fragments(body: str, known: dict[str, tuple[str, str]]) -> str:
     fragments: dict[str, str] = {}
+    pending = [body]
     while pending:
         part = pending.pop()
-        for name, (on, selection) in writer.fragments.items():
+        for name, (on, selection) in known.items():
             if f"...{name}" in part and name not in fragments:
                 fragments[name] = f"fragment {name} on {on} {selection}"
                 pending.append(selection)
-    text = "\n".join([body, *fragments.values()])
-    used = [name for name in VARIABLES if _uses(text, name)]
-    variables: dict[str, Any] = {}
-    for name in used:
-        type_, values = VARIABLES[name]
-        choice = draw(st.integers(-1 if "!" not in type_ or "=" in type_ else 0, 2 * len(values)))
-        if choice >= 0:
-            variables[name] = values[choice] if choice < len(values) else values[0]
-    declared = ", ".join(f"${name}: {VARIABLES[name][0]}" for name in used)
-    head = ("mutation Op" if mutation else "query Op") + (f"({declared})" if used else "")
-    return f"{head} {text}", variables
+    return "\n".join([body, *fragments.values()])
+
+
+SELECTED_AS = {
+    "friend_id": "friend",
+    "group_id": "group",
+    "friends_by_id": "friend",
+    "groups_by_id": "group",
+    "members_by_id": "members",
+    "scores_by_id": "score",
+}
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.title() for part in rest)
 
 
 def _uses(text: str, name: str) -> bool:
@@ -207,7 +238,13 @@ ODD = st.sampled_from(
         *(Steps([[1], Soon([2])], ends=False, late=False), Steps([Soon(Raise("x"))], ends=True, late=False)),
     ]
 )
-FAULTS = st.lists(
-    st.tuples(st.integers(0, 5), st.sampled_from([*ATTRIBUTES, *ATTRIBUTES, *LOADED]), ODD), max_size=8
-)
-BROKEN = st.lists(st.sampled_from(["friends", "groups", "scores", "members"]), max_size=1).map(tuple)
+
+
+@cache
+def _faults(names: tuple[str, ...]) -> Any:
+    if not names:
+        return st.just([])
+    return st.lists(st.tuples(st.integers(0, 5), st.sampled_from(names), ODD), max_size=7)
+
+
+BROKEN = st.sampled_from([(), (), (), (), (), ("friends",), ("groups",), ("scores",), ("members",)])
