@@ -150,7 +150,7 @@ async def _build(
         stopped.set()
         await asyncio.gather(building, return_exceptions=True)
         raise
-    return manifest.item_count
+    return manifest.items
 
 
 def _from_loop(
