@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -76,7 +75,20 @@ def _varied(items: list[ServiceItem], copies: int, places: dict[str, str] | None
             yield msgspec.structs.replace(item, id=f"{item.id[:56]}-{copy}", name=name)
 
 
-def first_items(count: int) -> list[ServiceItem]:
-    """Give the first items of the demo province."""
-    parser = RowParser(load_mapping("national"), fujian())
-    return [parser.parse(row).item for row in itertools.islice(generate(1), count)]
+def build_places(directory: Path, division_codes: Collection[str]) -> Manifest:
+    """Build a snapshot of the demo province with the items of some divisions only."""
+    divisions = fujian()
+    parser = RowParser(load_mapping("national"), divisions)
+    wanted = {code.ljust(12, "0") for code in division_codes}
+    parsed = [parser.parse(row) for row in generate(1) if row["area_code"] in wanted]
+    bases = {basis.id: basis for result in parsed for basis in result.shared.legal_bases}
+    return build_snapshot(
+        directory,
+        version=1,
+        built_at=BUILT_AT,
+        divisions=divisions,
+        departments=parser.departments.values(),
+        legal_bases=bases.values(),
+        guides={result.shared.id: result.shared.guide for result in parsed}.items(),
+        items=[result.item for result in parsed],
+    )

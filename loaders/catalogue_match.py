@@ -169,8 +169,9 @@ class NameMatcher:
         for division, rest in readings:
             if not compact(rest):
                 return Match(None, division=division)
-            found = self._literal(compact(rest)) if division is not None else found
-            match = self._with_words(rest, found, division)
+            # Without 怎么办理 and the like the text may be a name.
+            core = "".join(self._words_of(rest))
+            match = self._with_words(rest, found if core == whole else self._literal(core), division)
             if match.tiers is not None:
                 return match
         if slips:
@@ -316,28 +317,24 @@ class NameMatcher:
     def _slip(self, text: str, division: int | None) -> Match:
         if not 3 <= len(text) <= _LONGEST_SLIP:
             return Match(None)
-        corrected = self._corrected(text)
-        if corrected is not None:
-            found = self._literal(corrected)
-            match = self._with_words(corrected, found, division)
-            if match.tiers is not None:
-                worse = np.where(match.tiers == NO_MATCH, NO_MATCH, np.uint8(Tier.SLIP))
-                return match._replace(tiers=worse)
         owners = [self._names.find_one_slip(text), self._keywords.find_one_slip(text)]
-        if not any(map(len, owners)):
-            return Match(None)
-        return Match(self._tiers((Tier.SLIP, part) for part in owners), (text,), "", division, slip=True)
+        if any(map(len, owners)):
+            return Match(self._tiers((Tier.SLIP, part) for part in owners), (text,), "", division, slip=True)
+        for corrected in self._corrections(text):
+            match = self._with_words(corrected, self._literal(corrected), division)
+            if match.tiers is not None:
+                return _as_slip(match)
+        return Match(None)
 
-    def _corrected(self, text: str) -> str | None:
-        """Put a known synonym in the place of a part that is one slip away from it."""
+    def _corrections(self, text: str) -> Iterator[str]:
+        """Put known synonyms in the place of parts one slip away from them, the longest part first."""
         for size in range(len(text), 2, -1):
             for at in range(len(text) - size + 1):
                 part = text[at : at + size]
                 for length in (size, size + 1, size - 1):
                     for term in self._terms_by_length.get(length, ()):
                         if length > 2 and OSA.distance(part, term, score_cutoff=1) == 1:
-                            return text[:at] + term + text[at + size :]
-        return None
+                            yield text[:at] + term + text[at + size :]
 
     def _some_words(self, folded: str, division: int | None) -> Match:
         """Find the names that have as many of the words as any name has."""
@@ -378,8 +375,7 @@ class NameMatcher:
             for term in self._spelled_slips(spelling):
                 match = self._with_words(term, self._literal(term), None)
                 if match.tiers is not None:
-                    worse = np.where(match.tiers == NO_MATCH, NO_MATCH, np.uint8(Tier.SLIP))
-                    return match._replace(tiers=worse)
+                    return _as_slip(match)
         return self._nothing()
 
     def _spelled_slips(self, spelling: str) -> Iterator[str]:
@@ -430,6 +426,12 @@ class NameMatcher:
         for term in self._spelled_terms.get(spelling, ()):
             found.append(self._word_hits(term, self._forms[term]))
         return np.concatenate(found)
+
+
+def _as_slip(match: Match) -> Match:
+    if match.tiers is None:
+        return match
+    return match._replace(tiers=np.where(match.tiers == NO_MATCH, NO_MATCH, np.uint8(Tier.SLIP)))
 
 
 def _segment(text: str, words: set[str], longest: int) -> list[str]:
