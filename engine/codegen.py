@@ -7,13 +7,13 @@ a value that fails the test costs a call. Every other field becomes a column, co
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, datetime, time
 from itertools import islice
 from time import perf_counter
 from typing import Any
 
 from graphql import GraphQLEnumType, GraphQLList, GraphQLNonNull, GraphQLScalarType, is_leaf_type
-from graphql.pyutils import Undefined
 from graphql.type.scalars import is_specified_scalar_type
 from strawberry.schema.types import base_scalars
 
@@ -144,7 +144,7 @@ class SourceWriter:
             if plan.kind == TYPENAME:
                 items.append(f"{plan.key!r}: {level.type.name!r}")
             elif is_simple(plan):
-                items.append(f"{plan.key!r}: {self._value(plan.type, self._access(plan))}")
+                items.append(f"{plan.key!r}: {self._value(plan.output, self._access(plan))}")
             else:
                 items.append(f"{plan.key!r}: v{plan.order}")
         simple = any(is_simple(plan) and plan.kind != TYPENAME for plan in level.fields)
@@ -183,7 +183,7 @@ class SourceWriter:
         if is_leaf_type(plan.named):
             lines += [
                 "    try:",
-                f"        return [{self._value(plan.type, 'q')} for q in column]",
+                f"        return [{self._value(plan.output, 'q')} for q in column]",
                 "    except Exception:",
                 f"        return await complete_column({me}, column, run, frame)",
             ]
@@ -242,25 +242,29 @@ class SourceWriter:
         inner: Any = type_.of_type if non_null else type_
         if isinstance(inner, GraphQLList):
             return self._list_value(type_, inner, expression)
-        otherwise = f"{'' if non_null else 'nullable_'}leaf(v, {self._const(inner, 'type')})"
-        null = "" if non_null else " or v is None"
+        kind = self._const(inner, "type")
+        bound = f"(v := {expression})"
         if isinstance(inner, GraphQLScalarType) and is_specified_scalar_type(inner):
             test = _builtin_test(inner.name)
-            if null:
-                test = f"v is None or {test}"
-            return f"(v if {test.replace('v.', f'(v := {expression}).', 1) if not null else _bound(test, expression)} else {otherwise})"
-        if isinstance(inner, GraphQLEnumType):
-            found = _enum_names(inner)
+            if non_null:
+                return f"(v if {test.replace('v.', f'{bound}.', 1)} else leaf(v, {kind}))"
+            return f"(v if {bound} is None or {test} else leaf(v, {kind}))"
+        cls, usual = self._usual(inner)
+        if usual is None:
+            return f"{'' if non_null else 'nullable_'}leaf({expression}, {kind})"
+        test = f"{bound if non_null else 'v'}.__class__ is {self._const(cls, 'class')}"
+        checked = f"{usual} if {test} else leaf(v, {kind})"
+        return f"({checked})" if non_null else f"(None if {bound} is None else {checked})"
+
+    def _usual(self, type_: Any) -> tuple[type | None, str | None]:
+        """Return the class of an enum's or a date's usual values and the expression that serialises one."""
+        if isinstance(type_, GraphQLEnumType):
+            found = _enum_names(type_)
             if found is not None:
                 cls, names = found
-                usual = f"{self._const(names, 'names')}[v._name_]"
-                test = f"(v := {expression}).__class__ is {self._const(cls, 'enum')}"
-                return f"({usual} if {test} else {otherwise})"
-        iso = _ISO.get(id(inner.extensions.get("strawberry-definition")))
-        if iso is not None:
-            test = f"(v := {expression}).__class__ is {self._const(iso, 'class')}"
-            return f"(v.isoformat() if {test} else {otherwise})"
-        return otherwise.replace("(v,", f"({expression},", 1)
+                return cls, f"{self._const(names, 'names')}[v._name_]"
+        iso = _ISO.get(id(type_.extensions.get("strawberry-definition")))
+        return (None, None) if iso is None else (iso, "v.isoformat()")
 
     def _list_value(self, type_: Any, inner: GraphQLList[Any], expression: str) -> str:
         otherwise = f"leaf_list(v, {self._const(type_, 'type')})"
@@ -276,11 +280,6 @@ class SourceWriter:
 def is_simple(plan: FieldPlan) -> bool:
     """Tell whether a field is written into the row expression itself."""
     return plan.kind == TYPENAME or (plan.kind == PLAIN and is_leaf_type(plan.named))
-
-
-def _bound(test: str, expression: str) -> str:
-    """Return a test whose first `v` is bound to the expression."""
-    return test.replace("v is None", f"(v := {expression}) is None", 1)
 
 
 def _builtin_test(name: str) -> str:
@@ -300,10 +299,7 @@ def _enum_names(type_: GraphQLEnumType) -> tuple[type, dict[str, str]] | None:
         return None
     names: dict[str, str] = {}
     for member in cls:
-        try:
-            name = type_.coerce_output_value(member)
-        except Exception:  # noqa: BLE001 a member outside of the schema is reported when it turns up
-            continue
-        if name is not None and name is not Undefined:
-            names[member.name] = name
+        # A member that is not in the schema is reported when it turns up.
+        with suppress(Exception):
+            names[member.name] = type_.coerce_output_value(member)
     return cls, names

@@ -1,7 +1,7 @@
 """Compile an operation of a validated document into functions that work level by level.
 
-The selection sets are merged by graphql-core's own `collect_fields`, once per combination of the values of the
-`@skip` and `@include` variables, so that a compiled plan has no conditions left in it.
+The selection sets are merged by graphql-core's own `collect_fields`, once per combination of the values of
+the `@skip` and `@include` variables, so that a compiled plan has no conditions left in it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from engine.plan import (
     list_depth,
 )
 from engine.policy import PRIVATE, declared, level_policy, policy_of
-from engine.relation import RELATION, Relation
+from engine.relation import relation_of
 from engine.runtime import Run
 from engine.values import argument_reader
 
@@ -226,13 +226,13 @@ class Compiler:
     ) -> FieldPlan:
         node = details[0].node
         name = node.name.value
-        own = definition.extensions.get("strawberry-definition")
+        own: Any = definition.extensions.get("strawberry-definition")
         kind, attribute, get = self._reading(name, definition, own)
         reader, shares = argument_reader(definition, node)
         if kind == BATCH and reader is not None:
             reader = self._converted(own, reader)
         nodes = [each.node for each in details]
-        relation: Relation | None = own.metadata[RELATION] if kind == BATCH else None
+        relation = relation_of(own) if kind == BATCH else None
         if kind == RESOLVER and definition.resolve is None:
             definition = _with_default_resolver(definition)
         plan = FieldPlan(
@@ -243,7 +243,7 @@ class Compiler:
             definition=definition,
             details=details,
             nodes=nodes,
-            type=definition.type,
+            output=definition.type,
             named=get_named_type(definition.type),
             list_depth=list_depth(definition.type),
             get=get,
@@ -302,8 +302,9 @@ class Compiler:
                 if resolver is getattr and python_name.isidentifier():
                     return PLAIN, python_name, attribute_getter(python_name)
                 return PLAIN, None, lambda item: resolver(item, python_name)
-            if RELATION in (own.metadata or {}) and own.metadata[RELATION].is_batched(own):
-                return BATCH, None, own.metadata[RELATION].key_of
+            relation = relation_of(own)
+            if relation is not None and relation.is_batched(own):
+                return BATCH, None, relation.key_of
         return RESOLVER, None, attribute_getter("__class__")
 
 

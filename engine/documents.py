@@ -1,8 +1,8 @@
 """Documents: parsed and validated once, compiled when they come again, kept within bounds.
 
-Persisted documents are pinned. Others live in two bounded segments: a document starts in the outer one and moves
-to the inner one when it is seen again, so that a flood of unique documents only displaces itself. What does not
-parse or validate is remembered briefly, apart from both.
+Persisted documents are pinned. Others live in two bounded segments: a document starts in the outer one and
+moves to the inner one when it is seen again, so that a flood of unique documents only displaces itself. What
+does not parse or validate is remembered briefly, apart from both.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import strawberry
@@ -16,9 +16,11 @@ from graphql import (
     GraphQLError,
     OperationDefinitionNode,
     OperationType,
-    execute as core_execute,
     parse,
     specified_rules,
+)
+from graphql import (
+    execute as core_execute,
 )
 from graphql.validation import ASTValidationRule
 from strawberry.execution import optimized_is_awaitable as is_awaitable
@@ -55,7 +57,7 @@ class Result:
     explanation: Explanation | None = None
     extensions: dict[str, Any] | None = None
     _body: bytes | None = None
-    _format: FormatError = staticmethod(lambda error: error.formatted)  # type: ignore[assignment]
+    _format: FormatError = GraphQLError.formatted.fget  # type: ignore[attr-defined]
 
     @property
     def body(self) -> bytes:
@@ -97,7 +99,7 @@ class Result:
 
 
 def dump(payload: Any) -> bytes:
-    """Return JSON bytes; what orjson refuses (huge integers, lone surrogates) is written by the standard library."""
+    """Return JSON bytes; the standard library writes what orjson refuses (huge integers, surrogates)."""
     try:
         return orjson.dumps(payload)
     except TypeError:
@@ -117,10 +119,10 @@ def _vary(policy: CachePolicy) -> str:
 class Engine:
     """Execute GraphQL documents over a strawberry schema.
 
-    `rules` are validation rules beside the specified ones; `limits` is called once per document and returns the
-    errors that forbid it; `cost` is called once per operation and its answer kept on it. `versions` returns, for a
-    request's context, the versions of the public data that the request reads; without it nothing is kept.
-    `language` returns the request's language.
+    `rules` are validation rules beside the specified ones; `limits` is called once per document and returns
+    the errors that forbid it; `cost` is called once per operation and its answer kept on it. `versions`
+    returns, for a request's context, the versions of the public data that the request reads; without it
+    nothing is kept. `language` returns the request's language.
     """
 
     def __init__(
@@ -204,7 +206,8 @@ class Engine:
         return Prepared(text, document, [], operations)
 
     def _operation(self, document: DocumentNode, node: OperationDefinitionNode) -> PreparedOperation:
-        reason, names = None, ()
+        reason: str | None = None
+        names: tuple[str, ...] = ()
         try:
             check_schema(self.schema)
             if node.operation is OperationType.SUBSCRIPTION:
@@ -228,13 +231,12 @@ class Engine:
         self, prepared: Prepared, operation: PreparedOperation, values: tuple[bool, ...], *, timed: bool
     ) -> OperationPlan | str:
         def compute() -> OperationPlan | str:
-            assert prepared.document is not None
             given = dict(zip(operation.conditions, values, strict=True))
             cache = self.fragments if self._versions is not None else None
             try:
                 compiler = Compiler(
                     self.schema,
-                    prepared.document,
+                    cast("DocumentNode", prepared.document),
                     operation.node,
                     given,
                     timed=timed,
@@ -340,8 +342,7 @@ class Engine:
     async def _kept(
         self, prepared: Prepared, operation: PreparedOperation, run: Run, scope: RequestScope
     ) -> Result:
-        responses, policy = self.responses, run.plan.policy
-        assert responses is not None
+        responses, policy = cast("ResponseCache", self.responses), run.plan.policy
         language = scope.language if policy.language else None
         try:
             key = (prepared.text, operation.name, freeze(run.vars), language, scope.snapshot)
@@ -379,7 +380,6 @@ class Engine:
     ) -> Result:
         """Run an operation on graphql-core, through strawberry itself where the schema has extensions."""
         started = perf_counter()
-        assert prepared.document is not None
         given: ExecutionResult | strawberry.types.ExecutionResult
         if self.schema.extensions or self.schema.config.enable_experimental_incremental_execution:
             given = await self.schema.execute(
@@ -388,12 +388,12 @@ class Engine:
         else:
             outcome = core_execute(
                 self.schema._schema,
-                prepared.document,
+                cast("DocumentNode", prepared.document),
                 root_value=root,
                 context_value=context,
                 variable_values=variables,
                 operation_name=operation.name,
-                is_awaitable=is_awaitable,
+                is_awaitable=is_awaitable,  # type: ignore[arg-type]
                 executor_class=self.schema.execution_context_class,
                 operation_extensions=extensions,
             )

@@ -10,7 +10,7 @@ from engine.runtime import Run
 
 @dataclass(slots=True)
 class LevelNote:
-    """One level of one request: its type, how many objects it had, its time with everything below (seconds)."""
+    """One level of one request: its type, its objects, its time with everything below (seconds)."""
 
     type: str
     objects: int

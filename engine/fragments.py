@@ -1,7 +1,7 @@
 """Stored JSON of public, versioned entities, spliced into answers.
 
-An entry is found by the entity's type, identity, version and selection, the variables used in the selection and,
-where the policy says so, the language; each snapshot has entries of its own, so nothing outlives a publish.
+An entry is found by the entity's type, identity, version and selection, the variables used in the selection
+and, where the policy says so, the language. Each snapshot has entries of its own: nothing outlives a publish.
 """
 
 from __future__ import annotations

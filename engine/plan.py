@@ -49,7 +49,7 @@ class FieldPlan:
     definition: GraphQLField
     details: list[FieldDetails]
     nodes: list[FieldNode]
-    type: GraphQLOutputType
+    output: GraphQLOutputType
     named: GraphQLNamedType
     list_depth: int
     get: Callable[[Any], Any]
@@ -73,11 +73,6 @@ class FieldPlan:
     def only_level(self) -> LevelPlan | None:
         """Return the level of a field of object type, None for the others."""
         return self.levels.get(self.named.name) if isinstance(self.named, GraphQLObjectType) else None
-
-    @property
-    def inner_type(self) -> Any:
-        """Return the field's type without an outer non-null."""
-        return self.type.of_type if isinstance(self.type, GraphQLNonNull) else self.type
 
 
 @dataclass(slots=True, eq=False)

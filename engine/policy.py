@@ -2,8 +2,8 @@
 
 A field's policy is the most restrictive of what the field and the type it returns declare; where neither
 declares anything the field inherits from the object it stands on, and a root field is private and not kept.
-An operation's policy is the most restrictive of all its fields. A field behind a permission or an extension is
-private whatever it declares.
+An operation's policy is the most restrictive of all its fields. A field behind a permission or an extension
+is private whatever it declares.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Turn the failures noted during a run into graphql-core's answer: errors in its order, nulls where it has them.
+"""Turn the failures noted during a run into graphql-core's answer: its errors in its order, its nulls.
 
 Where nothing was awaited, or only one place failed, the order is that of the document and is worked out here.
-Otherwise graphql-core's order depends on when each coroutine resumed; then its own executor completes what the
-resolvers gave, without calling any of them again, and its answer is the answer.
+Otherwise graphql-core's order depends on when each coroutine resumed; then its own executor completes what
+the resolvers gave, without calling any of them again, and its answer is the answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from graphql import (
     ExecutionResult,
@@ -74,7 +74,7 @@ def _failures(run: Run) -> list[_Failure]:
 
 
 def _steps(root: LevelPlan, path: Path) -> list[_Step]:
-    """Walk the plan along a path; each step says where it stands among its siblings and whether it may be null."""
+    """Walk the plan along a path; a step knows its place among its siblings and whether it may be null."""
     links: list[Path] = []
     link: Path | None = path
     while link is not None:
@@ -88,9 +88,8 @@ def _steps(root: LevelPlan, path: Path) -> list[_Step]:
         if isinstance(each.key, str):
             if plan is not None:
                 level = plan.levels[str(each.typename)]
-            assert level is not None
-            plan = level.by_key[each.key]
-            type_, order = plan.type, plan.order
+            plan = cast("LevelPlan", level).by_key[each.key]
+            type_, order = plan.output, plan.order
         else:
             type_, order = _bare(type_).of_type, each.key
         steps.append(_Step(each.key, order, not isinstance(type_, GraphQLNonNull)))

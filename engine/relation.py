@@ -112,8 +112,8 @@ def relation(
     """Return a strawberry field whose values are loaded for all objects of a level at once.
 
     `load(keys, context)` is given the distinct keys and returns a value, None or an exception for each, in
-    their order; it may be async. `key` is the attribute (or attributes, or a function) that gives an object's
-    key; None means that there is nothing to load. Further keyword parameters of `load` become arguments of the
+    order; it may be async. `key` is the attribute (or attributes, or a function) that gives an object's key;
+    None means that there is nothing to load. Further keyword parameters of `load` become arguments of the
     field. `timeout_s` (seconds) turns a slow batch into the error of this field alone.
     """
     key_of = _key_reader(key)
@@ -146,6 +146,13 @@ def relation(
     return field
 
 
+def relation_of(field: StrawberryField) -> Relation | None:
+    """Return the relation that a strawberry field was declared with."""
+    metadata: Any = field.metadata
+    found: Relation | None = metadata.get(RELATION) if metadata else None
+    return found
+
+
 def _key_reader(key: str | Sequence[str] | Callable[[Any], Any]) -> Callable[[Any], Any]:
     if callable(key):
         return key
@@ -164,7 +171,7 @@ def _request_loaders(info: Info[Any, Any]) -> dict[Any, DataLoader[Any, Any]]:
     if isinstance(context, MutableMapping):
         found: dict[Any, DataLoader[Any, Any]] = context.setdefault(_CONTEXT_KEY, {})
         return found
-    owner = context
+    owner: Any = context
     if owner is None:
         owner = getattr(info._raw_info.async_helpers.gather, "__self__", asyncio.current_task())
     return _loaders.setdefault(owner, {})
@@ -212,5 +219,5 @@ def _is_plain_or_batched(field: GraphQLField) -> bool:
         return False
     if getattr(field.resolve, "__name__", "") == "_get_basic_result":
         return True
-    spec = (own.metadata or {}).get(RELATION)
-    return isinstance(spec, Relation) and spec.is_batched(own)
+    relation = relation_of(own)
+    return relation is not None and relation.is_batched(own)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from graphql import GraphQLError, GraphQLList, GraphQLNonNull, GraphQLObjectType, is_leaf_type
 from graphql.execution.execute import default_type_resolver
 from graphql.execution.executor import Executor, invalid_return_type_error
 from graphql.execution.values import VariableValues
-from graphql.pyutils import Undefined, gather_with_cancel, inspect, is_iterable
+from graphql.pyutils import Undefined, gather_with_cancel, is_iterable
 from graphql.type import GraphQLResolveInfoHelpers
 from strawberry.execution import optimized_is_awaitable as is_awaitable
 from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
@@ -25,6 +25,9 @@ from engine import vetting
 from engine.frames import LISTS, PLACES, SAME, field_paths, level_paths
 from engine.markers import FAILED, Batch, Failed, Items, Late, OddValueError
 from engine.plan import BATCH, PLAIN, TYPENAME, Column, FieldPlan, Frame, LevelPlan, OperationPlan
+
+if TYPE_CHECKING:
+    from engine.relation import Relation
 
 _background: set[asyncio.Future[Any]] = set()
 
@@ -154,8 +157,7 @@ def call(plan: FieldPlan, objects: Column, run: Run, frame: Frame | None) -> Col
     """Call the field's resolver for each object; the column is kept in the run's trace."""
     column: Column = []
     run.trace.append((frame, plan, column))
-    resolve = plan.definition.resolve
-    assert resolve is not None
+    resolve = cast("Callable[..., Any]", plan.definition.resolve)
     arguments = plan.arguments
     kwargs: dict[str, Any] = {}
     fresh = arguments is not None and not plan.shares_arguments
@@ -184,7 +186,7 @@ def call(plan: FieldPlan, objects: Column, run: Run, frame: Frame | None) -> Col
         try:
             if fresh:
                 kwargs = arguments(run)  # type: ignore[misc]
-            info = new(info_class, (*head, path_class(paths[0], key, typename), *tail))
+            info: Any = new(info_class, (*head, path_class(paths[0], key, typename), *tail))
             column.append(resolve(item, info, **kwargs))
         except Exception as error:  # noqa: BLE001
             column.append(Failed(error))
@@ -208,7 +210,7 @@ async def complete_column(plan: FieldPlan, column: Column, run: Run, frame: Fram
     if plan.complete is not None and _fits(plan, plain):
         return await plan.complete(plain, run, frame)
     where: list[tuple[int, tuple[int, ...]]] = [(i, ()) for i in range(len(column))]
-    done = await complete_values(plan, plan.type, column, where, run, frame)
+    done = await complete_values(plan, plan.output, column, where, run, frame)
     return [None if value is FAILED else value for value in done]
 
 
@@ -320,7 +322,8 @@ async def complete_values(
         if value.__class__ is Late:
             value = value.value  # noqa: PLW2901
         if value.__class__ is Failed or isinstance(value, Exception):
-            run.failures.append((frame, *where[n], value.error if value.__class__ is Failed else value))
+            error: Exception = value.error if isinstance(value, Failed) else value
+            run.failures.append((frame, *where[n], error))
             done[n] = FAILED
         elif value is not None and value is not Undefined:
             live.append(n)
@@ -522,7 +525,8 @@ def leaf_list(value: Any, type_: Any) -> Any:
     if isinstance(inner, GraphQLList):
         if value.__class__ not in vetting.LISTS:
             raise OddValueError
-        return [leaf_list(item, inner.of_type) for item in value]
+        items: Any = value
+        return [leaf_list(item, inner.of_type) for item in items]
     return leaf(value, inner)
 
 
@@ -531,8 +535,7 @@ def leaf_list(value: Any, type_: Any) -> Any:
 
 def ask(plan: FieldPlan, objects: Column, run: Run, frame: Frame | None) -> Batch:
     """Ask a relation's loader once for the distinct keys of a level."""
-    relation = plan.relation
-    assert relation is not None
+    relation = cast("Relation", plan.relation)
     run.late = True
     kwargs: dict[str, Any] = {}
     gaps = False
@@ -552,7 +555,7 @@ def ask(plan: FieldPlan, objects: Column, run: Run, frame: Frame | None) -> Batc
     run.batches.append((plan, batch))
     if unique:
         try:
-            result = relation.load([*unique], run.context, **kwargs)
+            result: Any = relation.load([*unique], run.context, **kwargs)
             if result.__class__ is list:
                 batch.values = result
             elif is_awaitable(result):
@@ -584,8 +587,7 @@ def _read_keys(
 
 async def answer(plan: FieldPlan, batch: Batch) -> None:
     """Wait for a batch; an error or a timeout becomes the error of every value in it."""
-    relation = plan.relation
-    assert relation is not None
+    relation = cast("Relation", plan.relation)
     if batch.waiting is not None:
         try:
             batch.values = list(await relation.within_time(batch.waiting))
@@ -628,7 +630,7 @@ async def _complete_shared_with_gaps(
     found: dict[Any, Any] = dict(zip(batch.unique, rows, strict=True))
     gaps = [i for i, key in enumerate(batch.keys) if key is None or key.__class__ is Failed]
     own: Frame = [frame[0], plan, None, None]
-    await complete_values(plan, plan.type, [column[i] for i in gaps], [(i, ()) for i in gaps], run, own)
+    await complete_values(plan, plan.output, [column[i] for i in gaps], [(i, ()) for i in gaps], run, own)
     return [None if key is None or key.__class__ is Failed else found[key] for key in batch.keys]
 
 

@@ -18,7 +18,6 @@ from graphql import (
     OperationDefinitionNode,
     ValueNode,
     VariableNode,
-    is_input_type,
     type_from_ast,
 )
 from graphql.execution.values import VariableValues, get_argument_values, get_variable_values
@@ -59,8 +58,9 @@ class VariableReader:
         if self._checks is not None:
             coerced: dict[str, Any] = {}
             for name, cls, nullable, default in self._checks:
-                value = given.get(name, Undefined)
-                if value.__class__ is cls:
+                value: Any = given.get(name, Undefined)
+                kind: Any = value.__class__
+                if kind is cls:
                     if cls is int:
                         if not _INT_MIN <= value <= _INT_MAX:
                             break
@@ -173,10 +173,9 @@ def _direct_arguments(
     if not all(is_immutable(value) for value in fixed.values()):
         return None
     # Where a variable is left out, the argument's own default is used: it must be safe to share, too.
-    for name, argument in definition.args.items():
+    for name in definition.args:
         if name not in constants and not is_immutable(_default_of(definition, name)):
             return None
-        assert is_input_type(argument.type)
     return fixed, named
 
 
@@ -185,5 +184,7 @@ def _default_of(definition: GraphQLField, name: str) -> Any:
     if isinstance(argument.type, GraphQLNonNull):
         return None
     alone = GraphQLField(definition.type, {name: argument})
-    value = get_argument_values(alone, FieldNode(name=NameNode(value="_"), arguments=()), VariableValues({}, {}))
+    value = get_argument_values(
+        alone, FieldNode(name=NameNode(value="_"), arguments=()), VariableValues({}, {})
+    )
     return next(iter(value.values()), None)

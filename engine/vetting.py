@@ -36,7 +36,7 @@ _MOST_CLASSES = 256
 
 
 def source_classes(*classes: type) -> Callable[[Any, Any], bool]:
-    """Return an `is_type_of` that accepts instances of these classes, which compiled code asks once per class.
+    """Return an `is_type_of` that accepts instances of these classes; compiled code asks once per class.
 
     Use it as `is_type_of = source_classes(ItemView)` in the body of a strawberry type whose objects are not
     instances of the type itself.

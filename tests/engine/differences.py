@@ -1,4 +1,7 @@
-"""Documents on which the engine and graphql-core once disagreed: (document, variables, faults, broken loaders)."""
+"""Documents on which the engine and graphql-core once disagreed.
+
+Each is (document, variables, faults, broken loaders).
+"""
 
 from typing import Any
 

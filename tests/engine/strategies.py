@@ -25,7 +25,14 @@ COMPOSITE = {
     "latePeers": "Alpha",
     "crowd": "Thing",
 }
-ROOT = {"alpha": "Alpha", "alphas": "Alpha", "betas": "Beta", "things": "Thing", "nodes": "Node", "picked": "Gamma"}
+ROOT = {
+    "alpha": "Alpha",
+    "alphas": "Alpha",
+    "betas": "Beta",
+    "things": "Thing",
+    "nodes": "Node",
+    "picked": "Gamma",
+}
 MUTATIONS = {"bump": "Alpha", "bumpSoon": "Beta"}
 MATCHES = {
     "Alpha": ("Alpha", "Named", "Node", "Thing"),
@@ -61,12 +68,15 @@ VARIABLES: dict[str, tuple[str, list[Any]]] = {
     "i": ("Int", [5, None, "no", 2**31, 3.0, True]),
     "d": ("Int! = 2", [1, None]),
     "n": ("Int!", [1, 2, 3, 1, 2, None, "x", 1.5]),
-    "s": ("String! = \"dflt\"", ["s", "t", 4]),
+    "s": ('String! = "dflt"', ["s", "t", 4]),
     "l": ("[String!]", [["a"], [], "single", None, ["a", None]]),
     "c": ("Color! = BLUE", ["RED", "GREEN", "PINK"]),
     "f": ("Float = 2.5", [1, 1.25, None, "1"]),
     "p": ("Cents", ["9c", "9", None]),
-    "r": ("Range", [{"low": 1}, {"low": 2, "high": None, "inner": {"low": 3}}, None, {}, {"low": 1, "no": 2}]),
+    "r": (
+        "Range",
+        [{"low": 1}, {"low": 2, "high": None, "inner": {"low": 3}}, None, {}, {"low": 1, "no": 2}],
+    ),
     "must": ("Range!", [{"low": 1}, {"low": 0, "colors": ["RED"]}, {"low": None}]),
     "on": ("Boolean!", [True, False, True, False, None]),
     "off": ("Boolean! = false", [True, False]),
@@ -228,10 +238,32 @@ def _uses(text: str, name: str) -> bool:
 
 ODD = st.sampled_from(
     [
-        *(None, None, 7, -1, 13, 0, 2.5, float("nan"), 2**40, "text", "12", True, b"bytes", [], ["a", None, 3]),
+        *(
+            None,
+            None,
+            7,
+            -1,
+            13,
+            0,
+            2.5,
+            float("nan"),
+            2**40,
+            "text",
+            "12",
+            True,
+            b"bytes",
+            [],
+            ["a", None, 3],
+        ),
         *([[1, "x"], None], [[None]], {"a": 1}, {1, 2}, (1, "b"), object, Hue.RED, [Hue.RED, "no"]),
         *(Raise("raised"), Raise("raised"), ValueError("returned"), [ValueError("inside"), "a"]),
-        *(Soon("later"), Soon(3), Soon(None), Soon(Raise("later raised")), [Soon("a"), Soon(Raise("in list"))]),
+        *(
+            Soon("later"),
+            Soon(3),
+            Soon(None),
+            Soon(Raise("later raised")),
+            [Soon("a"), Soon(Raise("in list"))],
+        ),
         *(At(0), At(1), At(2), At(3), At(4), At(5), Soon(Soon("twice")), Soon(ValueError("late returned"))),
         *(Steps(["a", "b"], ends=False, late=False), Steps(["a"], ends=True, late=False)),
         *(Steps(["a", "b"], ends=False, late=True), Steps([1, None], ends=True, late=True)),

@@ -33,7 +33,8 @@ def loop() -> Any:
 
 def errors_of(errors: Any) -> list[Any]:
     return [
-        (error.message, [tuple(place) for place in error.locations or ()], error.path) for error in errors or ()
+        (error.message, [tuple(place) for place in error.locations or ()], error.path)
+        for error in errors or ()
     ]
 
 
@@ -67,7 +68,9 @@ def run_both(
     return expected, result, [theirs, ours]
 
 
-def check(loop: Any, text: str, variables: dict[str, Any], faults: list[Any], broken: tuple[str, ...]) -> None:
+def check(
+    loop: Any, text: str, variables: dict[str, Any], faults: list[Any], broken: tuple[str, ...]
+) -> None:
     expected, result, (theirs, ours) = run_both(loop, text, variables, faults, broken)
     assert result.reason in (None, "a condition that is not a boolean")
     COUNTS["refused" if not result.executed else "core" if result.reason else "compiled"] += 1

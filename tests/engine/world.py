@@ -105,7 +105,20 @@ def given(value: Any) -> Any:
     return value
 
 
-PLAIN = ("id", "name", "label", "number", "ratio", "flag", "color", "price", "day", "moment", "amount", "blob")
+PLAIN = (
+    "id",
+    "name",
+    "label",
+    "number",
+    "ratio",
+    "flag",
+    "color",
+    "price",
+    "day",
+    "moment",
+    "amount",
+    "blob",
+)
 LISTS = ("tags", "grid", "marks", "colors")
 LINKS = ("peer", "rival", "things", "nodes", "rows", "maybes")
 KEYS = ("friend_id", "group_id")
@@ -187,8 +200,10 @@ def load_scores(
     keys: list[str], context: dict[str, Any], *, factor: int = 1, within: Range | None = None
 ) -> list[Any]:
     text = "" if within is None else f" within {within.low}"
-    return [None if value is None else f"{key} x{factor}{text}" for key, value in zip(
-        keys, answer(keys, context, "scores"), strict=True)]
+    return [
+        None if value is None else f"{key} x{factor}{text}"
+        for key, value in zip(keys, answer(keys, context, "scores"), strict=True)
+    ]
 
 
 def answer(keys: list[str], context: dict[str, Any], name: str) -> list[Any]:
@@ -235,7 +250,7 @@ class Common:
     peer: Optional["Alpha"]
     rival: "Beta"
     things: list["Thing"] | None
-    nodes: list[Optional[Node]]
+    nodes: list[Node | None]
     rows: list[list["Beta"]] | None
     maybes: list[Optional["Gamma"]] | None
     friend: Optional["Alpha"] = relation(load_friends, key="friend_id")
@@ -317,7 +332,7 @@ class Query:
         return given(info.context["world"]["alphas"])[:first]
 
     @strawberry.field
-    def betas(self, info: Info) -> list[Optional[Beta]] | None:
+    def betas(self, info: Info) -> list[Beta | None] | None:
         return given(info.context["world"]["betas"])
 
     @strawberry.field
@@ -326,7 +341,7 @@ class Query:
         return [*world["alphas"], *world["betas"], *world["gammas"]]
 
     @strawberry.field
-    async def nodes(self, info: Info) -> list[Optional[Node]] | None:
+    async def nodes(self, info: Info) -> list[Node | None] | None:
         world = info.context["world"]
         return [*world["betas"], None, *world["alphas"]]
 
