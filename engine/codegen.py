@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import date, datetime, time
-from itertools import islice
 from time import perf_counter
 from typing import Any
 
@@ -17,7 +16,8 @@ from graphql import GraphQLEnumType, GraphQLList, GraphQLNonNull, GraphQLScalarT
 from graphql.type.scalars import is_specified_scalar_type
 from strawberry.schema.types import base_scalars
 
-from engine import runtime, vetting
+from engine import runtime
+from engine.completions import completion_of
 from engine.plan import BATCH, PLAIN, RESOLVER, TYPENAME, FieldPlan, LevelPlan
 
 _STRING_LIKE = frozenset({"String", "ID"})
@@ -41,10 +41,8 @@ class SourceWriter:
             "clock": perf_counter,
             "complete_batch": runtime.complete_batch,
             "complete_column": runtime.complete_column,
-            "islice": islice,
             "leaf": runtime.leaf,
             "leaf_list": runtime.leaf_list,
-            "LISTS": vetting.LISTS,
             "nullable_leaf": runtime.nullable_leaf,
             "pending": runtime.pending,
             "read": runtime.read,
@@ -61,11 +59,9 @@ class SourceWriter:
         for level in levels:
             level.run = level.plain_run = self.namespace[f"level_{level.number}"]
             wrap(level)
-            self.namespace[f"run_{level.number}"] = level.run
             for plan in level.fields:
-                name = f"complete_{level.number}_{plan.order}"
-                if name in self.namespace and plan.kind in (PLAIN, RESOLVER, BATCH):
-                    plan.complete = self.namespace[name]
+                if plan.complete is None:
+                    plan.complete = self.namespace.get(f"complete_{level.number}_{plan.order}")
         return source
 
     def _const(self, value: Any, prefix: str) -> str:
@@ -177,57 +173,18 @@ class SourceWriter:
     # -- columns ---------------------------------------------------------------------------------------------
 
     def _write_completion(self, level: LevelPlan, plan: FieldPlan) -> None:
-        me = self._const(plan, "field")
-        lines = [f"async def complete_{level.number}_{plan.order}(column, run, frame):"]
-        child = plan.only_level
-        if is_leaf_type(plan.named):
-            lines += [
-                "    try:",
-                f"        return [{self._value(plan.output, 'q')} for q in column]",
-                "    except Exception:",
-                f"        return await complete_column({me}, column, run, frame)",
-            ]
-        elif child is None or plan.list_depth > 1:
-            lines.append(f"    return await complete_column({me}, column, run, frame)")
-        elif plan.list_depth == 1:
-            lines += self._complete_list(plan, child, me)
-        else:
-            fits = self._const(plan.fits, "fits")
-            lines += [
-                f"    if not {{*map(type, column)}} <= {fits}:",
-                f"        return await complete_column({me}, column, run, frame)",
-                "    frame = [frame, 0, None, None]",
-                *self._run_child(child, "column"),
-                "    return rows",
-            ]
-        self._parts.append("\n".join(lines))
-
-    def _complete_list(self, plan: FieldPlan, child: LevelPlan, me: str) -> list[str]:
-        fits = self._const(plan.fits, "fits")
-        return [
-            "    if not {*map(type, column)} <= LISTS:",
-            f"        return await complete_column({me}, column, run, frame)",
-            "    one = len(column) == 1",
-            "    objects = column[0] if one else [q for items in column for q in items]",
-            f"    if not {{*map(type, objects)}} <= {fits}:",
-            f"        return await complete_column({me}, column, run, frame)",
-            "    frame = [frame, 1, column, None]",
-            *self._run_child(child, "objects"),
-            "    if one:",
-            "        return [rows]",
-            "    rows = iter(rows)",
-            "    return [[*islice(rows, len(items))] for items in column]",
-        ]
-
-    def _run_child(self, child: LevelPlan, objects: str) -> list[str]:
-        if child.is_async:
-            return [f"    rows = await run_{child.number}({objects}, run, frame)"]
-        return [
+        name = f"complete_{level.number}_{plan.order}"
+        if not is_leaf_type(plan.named):
+            plan.complete = self.namespace[name] = completion_of(plan)
+            return
+        lines = [
+            f"async def {name}(column, run, frame):",
             "    try:",
-            f"        rows = run_{child.number}({objects}, run, frame)",
+            f"        return [{self._value(plan.output, 'q')} for q in column]",
             "    except Exception:",
-            f"        rows = await slow_level({self._const(child, 'plan')}, {objects}, {{}}, run, frame)",
+            f"        return await complete_column({self._const(plan, 'field')}, column, run, frame)",
         ]
+        self._parts.append("\n".join(lines))
 
     # -- values ----------------------------------------------------------------------------------------------
 

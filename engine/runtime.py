@@ -232,7 +232,8 @@ def _fits(plan: FieldPlan, column: Column) -> bool:
 
 async def settle(plan: FieldPlan, column: Column, run: Run, frame: Frame) -> Column:
     """Await what is awaitable in a column and read out its iterators; the trace gets the settled values."""
-    waiting = [i for i, value in enumerate(column) if is_awaitable(value)]
+    # What a loader gave was awaited with its batch; like graphql-core, nothing is awaited twice.
+    waiting = [] if plan.kind == BATCH else [i for i, value in enumerate(column) if is_awaitable(value)]
     settled = list(column)
     changed = bool(waiting)
     if waiting:

@@ -10,5 +10,13 @@ from world import At, Raise, Soon, Steps
 DIFFERENCES: list[tuple[str, dict[str, Any], list[Any], tuple[str, ...]]] = [
     ("{ alpha { name } }", {}, [(0, "name", Raise("x"))], ()),
     ("{ alpha { late: latePeer { id } peer { id } } }", {}, [(0, "late_peer", Soon(At(1)))], ()),
+    (
+        "{ alphas { friend { ... on Node { id } label } } }",
+        {},
+        [(0, "id", None), (0, "friends_by_id", Soon(Soon("twice")))],
+        (),
+    ),
+    ("mutation Op { m0: fail m1: fail }", {}, [], ()),
+    ("{ alpha { score_3: score(within: {low: 2}) } }", {}, [], ()),
     ("{ alpha { tags } }", {}, [(0, "tags", Steps(["a"], ends=True, late=False))], ()),
 ]
