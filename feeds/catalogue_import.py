@@ -9,6 +9,7 @@ import asyncio
 import sqlite3
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import Mapping as Table
 from contextlib import ExitStack, aclosing
 from datetime import UTC, datetime
 from io import BufferedRandom
@@ -33,6 +34,7 @@ from store.catalogue_imports import Checkpoint, Load, SeenRow
 
 MAX_SHRINK: Final = 0.10
 _BATCH = 1000
+_SCAN_AFTER = 4_000
 _COUNTS = ("lines", "inserted", "updated", "unchanged", "stale", "duplicates", "rejected")
 
 
@@ -101,6 +103,10 @@ class _Batch(Struct):
     rejects: list[tuple[Reject, str]]
 
 
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(KnownItem)
+
+
 class _SeenIndex:
     """The rows of the running load, on disk: bounded memory however long the load."""
 
@@ -117,6 +123,7 @@ class _SeenIndex:
         )
         self._database.execute("CREATE TABLE guides (id TEXT PRIMARY KEY) WITHOUT ROWID")
         self._database.execute("CREATE TABLE missing (id TEXT)")
+        self._database.execute("CREATE TABLE known (id TEXT PRIMARY KEY, item BLOB) WITHOUT ROWID")
 
     def close(self) -> None:
         self._database.close()
@@ -154,6 +161,22 @@ class _SeenIndex:
         cursor = self._database.execute("SELECT id FROM missing")
         while rows := cursor.fetchmany(_BATCH):
             yield [id_ for (id_,) in rows]
+
+    def put_known(self, items: Iterable[KnownItem]) -> None:
+        self._database.execute("BEGIN")
+        rows = ((item.id, _encoder.encode(item)) for item in items)
+        self._database.executemany("INSERT OR REPLACE INTO known VALUES (?, ?)", rows)
+        self._database.execute("COMMIT")
+
+    def find_known(self, ids: list[str]) -> dict[str, KnownItem]:
+        found: dict[str, KnownItem] = {}
+        for start in range(0, len(ids), 500):
+            chunk = ids[start : start + 500]
+            marks = ",".join("?" * len(chunk))
+            query = f"SELECT item FROM known WHERE id IN ({marks})"  # noqa: S608 - question marks only
+            items = (_decoder.decode(content) for (content,) in self._database.execute(query, chunk))
+            found.update((item.id, item) for item in items)
+        return found
 
     def new_guides(self, ids: Iterable[str]) -> set[str]:
         """Note guides as stored and give those that were not noted."""
@@ -249,6 +272,8 @@ class _Importer:
         self._report = ImportReport(mapping.feed, load.id, load.resumed)
         self._stored_departments: set[str] = set()
         self._changed: list[SeenRow] = []
+        self._looked_up = 0
+        self._scanned = False
 
     async def run(
         self,
@@ -369,8 +394,7 @@ class _Importer:
         seen = await asyncio.to_thread(self._seen.find, ids)
         changed: dict[str, SeenRow] = {}
         chosen = self._choose(batch, seen, changed)
-        # In a feed without any item only rows of this very load can be stored.
-        known = await self._store.find_known(id_ for id_ in chosen if not self._is_first or id_ in seen)
+        known = await self._look_up(chosen, seen)
         withdrawn = {id_ for id_, (_, row) in chosen.items() if row.withdrawn}
         items = [
             self._keep_themes(row.item, known.get(id_), changed)
@@ -394,6 +418,34 @@ class _Importer:
         self._reject(batch, seen, changed)
         await asyncio.to_thread(self._seen.put, changed.values())
         self._changed = list(changed.values())
+
+    async def _look_up(self, ids: Iterable[str], seen: Table[str, SeenRow]) -> dict[str, KnownItem]:
+        """Find out what is stored, one by one at first, from one scan of all once that pays.
+
+        What this load has written itself is asked for again: the scan is older. In a feed without any item
+        nothing else can be stored.
+        """
+        again = [id_ for id_ in ids if id_ in seen]
+        known = await self._store.find_known(again)
+        others = [id_ for id_ in ids if id_ not in seen]
+        if self._is_first or not others:
+            return known
+        if self._scanned:
+            return known | await asyncio.to_thread(self._seen.find_known, others)
+        self._looked_up += len(others)
+        if self._looked_up > _SCAN_AFTER:
+            await self._scan()
+        return known | await self._store.find_known(others)
+
+    async def _scan(self) -> None:
+        chunk: list[KnownItem] = []
+        async for item in self._store.iterate_known():
+            chunk.append(item)
+            if len(chunk) == _BATCH:
+                await asyncio.to_thread(self._seen.put_known, chunk)
+                chunk = []
+        await asyncio.to_thread(self._seen.put_known, chunk)
+        self._scanned = True
 
     def _choose(
         self, batch: _Batch, seen: dict[str, SeenRow], changed: dict[str, SeenRow]

@@ -25,7 +25,7 @@ from store.catalogue import CatalogueStore, announce
 
 _KEPT = 2
 _FETCH = 2_000
-# Clocks of machines differ: what was withdrawn this long before the reading began is taken as withdrawn after it.
+# Clocks of machines differ: what was withdrawn shortly before the reading began counts as withdrawn later.
 _CLOCK_SKEW = timedelta(minutes=2)
 _NAME = re.compile(r"catalogue-(\d+)")
 
@@ -56,8 +56,9 @@ async def publish_catalogue(
 ) -> int:
     """Publish what the store holds and give the new version.
 
-    The snapshot is built under `<home>/snapshots`, saved for other machines, and named in the state last: until
-    then, and whenever anything fails, readers stay with the version they have. `progress` gets the number of items.
+    The snapshot is built under `<home>/snapshots`, saved for other machines, and named in the state last:
+    until then, and whenever anything fails, readers stay with the version they have. `progress` gets the
+    number of items.
     Raises: PublicationRunningError, store.catalogue.VersionConflictError when another machine was faster.
     """
     snapshots = home / "snapshots"
@@ -183,7 +184,7 @@ def _bring_into_place(built: Path, directory: Path) -> Path:
 
 
 def _remove_old(snapshots: Path, version: int) -> None:
-    """Remove all but the newest two versions; processes that still map their files keep them until they let go."""
+    """Remove all but the newest two versions; whoever still maps their files keeps them until it lets go."""
     numbers = {int(match[1]): path for path in snapshots.iterdir() if (match := _NAME.fullmatch(path.name))}
     for number in sorted((each for each in numbers if each <= version), reverse=True)[_KEPT:]:
         shutil.rmtree(numbers[number], ignore_errors=True)

@@ -1,6 +1,6 @@
 """What an import must remember to go on after it was killed: its load, its checkpoints, and who runs it.
 
-`catalogue_loads` `_id` = feed: the load that runs or ran last. `catalogue_load_batches`: a document per batch,
+`catalogue_loads` `_id` = feed: the load that runs or ran last. `catalogue_load_batches`: one per batch,
 written after the batch's items, with the position reached, the counts so far and the rows seen.
 """
 
