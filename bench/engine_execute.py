@@ -162,7 +162,7 @@ class ItemPage:
 
 @strawberry.type
 class Query:
-    @strawberry.field
+    @strawberry.field(directives=[CacheControl(**PUBLIC)])
     def items(self, first: int, offset: int) -> ItemPage:
         end = min(offset + first, ITEMS)
         page = PageInfoView(ITEMS, end < ITEMS, str(end) if end < ITEMS else None)

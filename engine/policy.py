@@ -1,22 +1,23 @@
 """How long, for whom and by what an answer may be kept: declared in the schema, combined over a selection.
 
-A field's policy is the most restrictive of what the field and the type it returns declare; where neither
-declares anything the field inherits from the object it stands on, and a root field is private and not kept.
-An operation's policy is the most restrictive of all its fields. A field behind a permission or an extension
-is private whatever it declares.
+A plain field has the policy that it or its type declares, and otherwise that of the object it stands on. A
+relation needs a declaration on itself or on the type it returns; a resolver, which may look at the viewer,
+needs one on itself. Whatever has none is private and not kept. Where both a field and its type declare, the
+more restrictive counts, and of an operation the most restrictive field. A field behind a permission or an
+extension is private whatever it declares.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import strawberry
-from graphql import GraphQLNamedType, GraphQLObjectType
+from graphql import GraphQLNamedType
 from strawberry.schema_directive import Location
 
-from engine.plan import RESOLVER, TYPENAME, FieldPlan, LevelPlan
+from engine.plan import BATCH, RESOLVER, TYPENAME, FieldPlan, LevelPlan
 
 
 @strawberry.enum(description="Who may be given a kept answer.")
@@ -119,16 +120,18 @@ def level_policy(level: LevelPlan, inherited: CachePolicy) -> CachePolicy:
 
 
 def _field_policy(plan: FieldPlan, base: CachePolicy) -> CachePolicy:
-    definition = plan.definition.extensions.get("strawberry-definition")
+    definition: Any = plan.definition.extensions.get("strawberry-definition")
     directive = declared(definition)
     own = None if directive is None else policy_of(directive)
-    if not isinstance(plan.named, GraphQLObjectType) or plan.levels:
-        returned = type_policy(plan.named)
-        if returned is not None:
-            own = returned if own is None else own.restrict(returned)
-    policy = base if own is None else own
-    if plan.kind == RESOLVER and getattr(definition, "extensions", None):
-        policy = replace(policy, public=False)
+    returned = type_policy(plan.named)
+    if getattr(definition, "extensions", None) or (plan.kind == RESOLVER and own is None):
+        policy = PRIVATE
+    elif own is not None:
+        policy = own if returned is None else own.restrict(returned)
+    elif returned is not None:
+        policy = returned
+    else:
+        policy = PRIVATE if plan.kind == BATCH else base
     for level in plan.levels.values():
         policy = policy.restrict(level_policy(level, policy))
     return policy

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Hashable, Iterable, MutableMapping, Sequence
+from contextlib import suppress
 from operator import attrgetter
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 import strawberry
 from graphql import (
@@ -32,7 +33,8 @@ RELATION = "engine.relation"
 Load = Callable[..., Sequence[Any] | Awaitable[Sequence[Any]]]
 
 _CONTEXT_KEY = "engine.loaders"
-_loaders: WeakKeyDictionary[Any, dict[Any, DataLoader[Any, Any]]] = WeakKeyDictionary()
+_Loaders = dict[Any, DataLoader[Any, Any]]
+_loaders: dict[int, tuple[ref[Any], _Loaders]] = {}
 
 
 class WrongCountError(Exception):
@@ -165,16 +167,34 @@ def _hashable(value: Any) -> Hashable:
     return value if isinstance(value, Hashable) else repr(value)
 
 
-def _request_loaders(info: Info[Any, Any]) -> dict[Any, DataLoader[Any, Any]]:
-    """Return the DataLoaders of the request: with its context, or with the execution if there is none."""
+def _request_loaders(info: Info[Any, Any]) -> _Loaders:
+    """Return the DataLoaders of the request: with its context, or with the execution if it cannot hold them.
+
+    Contexts are told apart by identity: two requests may well have equal ones.
+    """
     context = info.context
     if isinstance(context, MutableMapping):
-        found: dict[Any, DataLoader[Any, Any]] = context.setdefault(_CONTEXT_KEY, {})
+        found: _Loaders = context.setdefault(_CONTEXT_KEY, {})
         return found
-    owner: Any = context
-    if owner is None:
-        owner = getattr(info._raw_info.async_helpers.gather, "__self__", asyncio.current_task())
-    return _loaders.setdefault(owner, {})
+    helper: Any = info._raw_info.async_helpers.gather
+    for owner in (context, helper.__self__):
+        entry = _loaders.get(id(owner))
+        if entry is not None:
+            return entry[1]
+        if owner is None:
+            continue
+        with suppress(TypeError):
+            return _loaders.setdefault(id(owner), (ref(owner, _forgetter(id(owner))), {}))[1]
+    raise TypeError(f"{type(context).__name__} cannot be weakly referenced")
+
+
+def _forgetter(number: int, loaders: dict[int, Any] = _loaders) -> Callable[[Any], None]:
+    """Return what forgets an owner's loaders when it is gone; it must work while the interpreter ends."""
+
+    def forget(_: Any) -> None:
+        loaders.pop(number, None)
+
+    return forget
 
 
 def unbatched_fields(schema: strawberry.Schema, *, allowed: Iterable[str] = ()) -> list[str]:

@@ -8,7 +8,7 @@ An error is noted in `Run.failures` and a null left in its place; `engine.recove
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,25 +32,16 @@ if TYPE_CHECKING:
 _background: set[asyncio.Future[Any]] = set()
 
 
-def _track(values: Iterable[Any]) -> None:
-    awaitables = [value for value in values if is_awaitable(value)]
-    if awaitables:
-        future = asyncio.gather(*awaitables, return_exceptions=True)
-        _background.add(future)
-        future.add_done_callback(_background.discard)
-
-
-HELPERS = GraphQLResolveInfoHelpers(gather=lambda values: gather_with_cancel(*values), track=_track)
-
-
 class Run:
     """The state of one execution."""
 
     __slots__ = (
+        "__weakref__",
         "batches",
         "context",
         "extensions",
         "failures",
+        "helpers",
         "late",
         "notes",
         "plan",
@@ -88,6 +79,19 @@ class Run:
         """Levels that took some objects from the fragment cache."""
         self.settings = settings
         self.notes: list[tuple[int, int, float]] | None = None
+        self.helpers = GraphQLResolveInfoHelpers(gather=self.gather, track=self.track)
+
+    def gather(self, values: Sequence[Awaitable[Any]]) -> Awaitable[list[Any]]:
+        """Await several values as one piece of work (graphql-core's helper for resolvers)."""
+        return gather_with_cancel(*values)
+
+    def track(self, values: Sequence[Any]) -> None:
+        """See to it that abandoned awaitables are still awaited (graphql-core's helper for resolvers)."""
+        awaitables = [value for value in values if is_awaitable(value)]
+        if awaitables:
+            future = asyncio.gather(*awaitables, return_exceptions=True)
+            _background.add(future)
+            future.add_done_callback(_background.discard)
 
 
 async def together(*awaitables: Awaitable[Any]) -> list[Any]:
@@ -147,7 +151,7 @@ def make_info(plan: FieldPlan, run: Run, path: Any) -> Any:
             run.context,
             is_awaitable,
             None,
-            HELPERS,
+            run.helpers,
             run.extensions,
         ),
     )
@@ -172,7 +176,7 @@ def call(plan: FieldPlan, objects: Column, run: Run, frame: Frame | None) -> Col
         run.context,
         is_awaitable,
         None,
-        HELPERS,
+        run.helpers,
         run.extensions,
     )
     new, info_class, path_class = tuple.__new__, operation.info_class, vetting.PATH
@@ -334,7 +338,7 @@ async def complete_values(
         if isinstance(inner, GraphQLList):
             completed = await _complete_lists(plan, inner, clean, spots, run, frame)
         elif is_leaf_type(inner):
-            completed = _complete_leaves(inner, clean, spots, run, frame)
+            completed = await _complete_leaves(inner, clean, spots, run, frame)
         else:
             completed = await _complete_objects(plan, clean, spots, run, frame)
         for n, result in zip(live, completed, strict=True):
@@ -389,7 +393,7 @@ async def _complete_lists(
     return results
 
 
-def _complete_leaves(
+async def _complete_leaves(
     type_: Any, values: Column, where: list[tuple[int, tuple[int, ...]]], run: Run, frame: Frame
 ) -> Column:
     results: Column = []
@@ -399,6 +403,14 @@ def _complete_leaves(
         except Exception as error:  # noqa: BLE001
             run.failures.append((frame, *spot, error))
             results.append(FAILED)
+    waiting = [i for i, result in enumerate(results) if is_awaitable(result)]
+    if waiting:
+        # A scalar may be written by a coroutine function; graphql-core awaits what it returns.
+        run.late = True
+        for i, outcome in zip(waiting, await outcomes([results[i] for i in waiting]), strict=True):
+            results[i] = FAILED if outcome.__class__ is Failed else outcome.value
+            if outcome.__class__ is Failed:
+                run.failures.append((frame, *where[i], outcome.error))
     return results
 
 
@@ -504,7 +516,7 @@ def leaf(value: Any, type_: Any) -> Any:
     if value.__class__ not in vetting.PLAIN_CLASSES and vetting.is_odd(value):
         raise OddValueError
     result = type_.coerce_output_value(value)
-    if result is None or result is Undefined:
+    if result.__class__ not in vetting.PLAIN_CLASSES and vetting.is_odd(result):
         raise OddValueError
     return result
 
