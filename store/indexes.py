@@ -7,10 +7,7 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-INDEX_NAMES: Mapping[str, tuple[str, ...]] = {
-    "service_items": ("withdrawn",),
-    "item_views": ("day",),
-}
+INDEX_NAMES: Mapping[str, tuple[str, ...]] = {"item_views": ("day",)}
 
 
 async def list_missing_indexes(database: AsyncDatabase[dict[str, Any]]) -> list[str]:
