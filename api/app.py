@@ -7,7 +7,7 @@ import contextlib
 import gc
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from types import FrameType
@@ -43,6 +43,7 @@ log = structlog.get_logger(__name__)
 
 GRAPHQL_PATH: Final = "/graphql"
 _RESTART_S: Final = 5.0
+_STOP_S: Final = 2.0
 # A balancer asks every second or two: that long `/readyz` says no before the listener closes.
 _NOTICE_S: Final = 2.0
 
@@ -141,7 +142,7 @@ class Application:
                 "views": lambda: views.run(settings.view_flush_s),
                 "gauges": lambda: self._observe_snapshot(resources.catalogue),
             }
-            tasks = [asyncio.create_task(_keep_running(name, run)) for name, run in jobs.items()]
+            tasks = [asyncio.create_task(_keep_running(name, run), name=name) for name, run in jobs.items()]
             # What lives now lives for the whole process: the collector need not look at it again.
             gc.collect()
             gc.freeze()
@@ -149,9 +150,7 @@ class Application:
                 with draining_on_sigterm(health, settings.drain_s):
                     yield
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await _stop(tasks)
                 await views.flush(now=datetime.now(UTC))
                 self._resources = self._views = self._automatic = self._health = None
                 gc.unfreeze()
@@ -275,6 +274,19 @@ async def _keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
         except Exception as error:
             log.error("background.crashed", job=name, exc_info=error)
         await asyncio.sleep(_RESTART_S)
+
+
+async def _stop(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel background jobs and wait for them, but not for ever.
+
+    `asyncio.wait_for` of Python 3.11, which redis-py uses, can lose a cancellation; what is left over then
+    ends with the loop.
+    """
+    for task in tasks:
+        task.cancel()
+    _, pending = await asyncio.wait(tasks, timeout=_STOP_S)
+    if pending:
+        log.warning("background.not_stopped", jobs=sorted(task.get_name() for task in pending))
 
 
 def _json(value: object, status: int = 200) -> Response:

@@ -283,7 +283,13 @@ class InProcess:
 
     async def _stop(self) -> None:
         await self._to_app.put({"type": "lifespan.shutdown"})
-        stopped = await self._from_app.get()
+        try:
+            async with asyncio.timeout(20):
+                stopped = await self._from_app.get()
+        except TimeoutError:
+            for task in asyncio.all_tasks():
+                task.print_stack()
+            raise
         assert stopped["type"] == "lifespan.shutdown.complete", stopped
         await self._life
 
