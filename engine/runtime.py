@@ -221,7 +221,7 @@ async def complete_column(plan: FieldPlan, column: Column, run: Run, frame: Fram
 def _fits(plan: FieldPlan, column: Column) -> bool:
     """Tell whether generated code completes the column (one level, only vetted classes, at most one list)."""
     level = plan.only_level
-    if level is None:
+    if level is None or plan.list_depth > 1:
         return False
     classes = {*map(type, column)}
     if plan.list_depth:

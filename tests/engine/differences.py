@@ -19,5 +19,6 @@ DIFFERENCES: list[tuple[str, dict[str, Any], list[Any], tuple[str, ...]]] = [
     ("mutation Op { m0: fail m1: fail }", {}, [], ()),
     ("{ alpha { score_3: score(within: {low: 2}) } }", {}, [], ()),
     ("{ betas { id blob } }", {}, [(2, "blob", Soon(Soon("twice")))], ()),
+    ("{ alpha { peer { members { rows { __typename } } } } }", {}, [], ()),
     ("{ alpha { tags } }", {}, [(0, "tags", Steps(["a"], ends=True, late=False))], ()),
 ]
