@@ -34,7 +34,7 @@ from engine.keys import UnfreezableError, freeze
 from engine.plan import OperationPlan, UnsupportedError
 from engine.policy import PRIVATE, CachePolicy, level_policy
 from engine.recovery import nulls_root, recover
-from engine.responses import ResponseCache, SharedStore, StoredResponse, etag_of
+from engine.responses import ResponseCache, SharedStore, StoredResponse, etag_of, shared_key
 from engine.runtime import Run
 from engine.values import VariableReader, has_nested_variables
 
@@ -110,6 +110,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, orjson.Fragment):
         return orjson.loads(orjson.dumps(value))
     raise TypeError(f"Type is not JSON serializable: {type(value).__name__}")
+
+
+def _response_key(
+    prepared: Prepared,
+    operation: PreparedOperation,
+    plan: OperationPlan,
+    coerced: Mapping[str, Any],
+    scope: RequestScope,
+) -> tuple[Hashable, ...]:
+    language = scope.language if plan.policy.language else None
+    return (prepared.text, operation.name, freeze(coerced), language, scope.snapshot)
 
 
 def _vary(policy: CachePolicy) -> str:
@@ -309,16 +320,43 @@ class Engine:
             return await self._run_core(
                 prepared, operation, variables, context, root, extensions, plan, explain
             )
-        scope = None
-        if self._versions is not None:
-            language = self._language(context) if self._language is not None else None
-            scope = RequestScope(self._versions(context), language)
+        scope = self._scope(context)
         run = Run(plan, coerced, context, root, extensions, scope)
         if explain:
             return await self._explained(prepared, operation, run)
         if self.responses is not None and scope is not None and plan.policy.is_cacheable:
             return await self._kept(prepared, operation, run, scope)
         return await self._run(run)
+
+    def find_stored(
+        self,
+        prepared: Prepared,
+        variables: dict[str, Any] | None = None,
+        operation_name: str | None = None,
+        context: Any = None,
+    ) -> StoredResponse | None:
+        """Return the ready bytes of a request without running anything, None if there are none."""
+        scope = None if self.responses is None else self._scope(context)
+        operation = prepared.find(operation_name)
+        if self.responses is None or scope is None or not isinstance(operation, PreparedOperation):
+            return None
+        coerced = operation.reader.read(variables)
+        if isinstance(coerced, list):
+            return None
+        values = condition_values(operation, coerced.coerced) if operation.conditions else ()
+        plan = None if values is None else operation.variants.get(values)
+        if not isinstance(plan, OperationPlan) or not plan.policy.is_cacheable:
+            return None
+        try:
+            return self.responses.find(_response_key(prepared, operation, plan, coerced.coerced, scope))
+        except UnfreezableError:
+            return None
+
+    def _scope(self, context: Any) -> RequestScope | None:
+        if self._versions is None:
+            return None
+        language = self._language(context) if self._language is not None else None
+        return RequestScope(self._versions(context), language)
 
     async def _run(self, run: Run) -> Result:
         plan = run.plan
@@ -343,23 +381,33 @@ class Engine:
         self, prepared: Prepared, operation: PreparedOperation, run: Run, scope: RequestScope
     ) -> Result:
         responses, policy = cast("ResponseCache", self.responses), run.plan.policy
-        language = scope.language if policy.language else None
         try:
-            key = (prepared.text, operation.name, freeze(run.vars), language, scope.snapshot)
+            key = _response_key(prepared, operation, run.plan, run.vars, scope)
         except UnfreezableError:
             return await self._run(run)
 
+        def keep(body: bytes, max_age_s: float) -> StoredResponse:
+            text_bytes = 0 if prepared.pinned else 2 * len(prepared.text)
+            return responses.put(
+                key,
+                body,
+                max_age_s=max_age_s,
+                cache_control=policy.header(),
+                vary=_vary(policy),
+                key_bytes=2 * len(str(key[2])) + text_bytes,
+            )
+
         async def compute() -> Result:
+            name = b"" if self._shared is None else shared_key(key)
+            if self._shared is not None:
+                found = await self._shared.get(name)
+                if found is not None:
+                    return Result(None, policy=policy, stored=keep(*found), _format=self._format)
             result = await self._run(run)
             if not result.errors and result.data is not None:
-                result.stored = responses.put(
-                    key,
-                    result.body,
-                    max_age_s=policy.max_age_s,
-                    cache_control=policy.header(),
-                    vary=_vary(policy),
-                    key_bytes=2 * len(str(key[2])),
-                )
+                result.stored = keep(result.body, policy.max_age_s)
+                if self._shared is not None:
+                    await self._shared.set(name, result.body, policy.max_age_s)
             return result
 
         answer = await responses.once(key, compute)

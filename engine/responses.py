@@ -27,13 +27,22 @@ class StoredResponse:
 
 
 class SharedStore(Protocol):
-    """A store shared by several processes, such as Redis; it may lose entries at any time."""
+    """A store shared by several processes, such as Redis.
 
-    async def get(self, key: bytes) -> bytes | None:
-        """Return the body kept under a key."""
+    It may lose entries at any time and answers for its own faults: where it cannot be reached, `get` returns
+    None and `set` does nothing.
+    """
+
+    async def get(self, key: bytes) -> tuple[bytes, float] | None:
+        """Return the body kept under a key and the seconds that it may still be used."""
 
     async def set(self, key: bytes, body: bytes, max_age_s: int) -> None:
         """Keep a body for a time."""
+
+
+def shared_key(key: Hashable) -> bytes:
+    """Return the name of an answer that is the same in every process."""
+    return hashlib.blake2b(repr(key).encode("utf-8", "surrogatepass"), digest_size=24).digest()
 
 
 def etag_of(body: bytes) -> str:
@@ -74,7 +83,7 @@ class ResponseCache:
         return entry[0]
 
     def put(
-        self, key: Hashable, body: bytes, *, max_age_s: int, cache_control: str, vary: str, key_bytes: int
+        self, key: Hashable, body: bytes, *, max_age_s: float, cache_control: str, vary: str, key_bytes: int
     ) -> StoredResponse:
         """Keep a body for `max_age_s` seconds."""
         stored = StoredResponse(body, etag_of(body), cache_control, vary, self._clock() + max_age_s)

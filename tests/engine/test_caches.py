@@ -205,6 +205,40 @@ def test_time_version_language_and_variables_separate_answers() -> None:
     assert calls(Context(data), {"n": 1}) == 1
 
 
+class Shelf:
+    """A shared store in this process."""
+
+    def __init__(self) -> None:
+        self.kept: dict[bytes, tuple[bytes, float]] = {}
+
+    async def get(self, key: bytes) -> tuple[bytes, float] | None:
+        return self.kept.get(key)
+
+    async def set(self, key: bytes, body: bytes, max_age_s: int) -> None:
+        self.kept[key] = (body, max_age_s / 2)
+
+
+def test_processes_share_answers() -> None:
+    shelf, data = Shelf(), publish(1)
+    first, second = (make_engine(responses=ResponseCache(1_000_000), shared=shelf) for _ in range(2))
+    one, other = Context(data), Context(data)
+    assert ask(first, GOODS, one).body == ask(second, GOODS, other).body
+    assert (one.calls, other.calls) == (["goods"], [])
+    assert (len(shelf.kept), len(second.responses or ())) == (1, 1)
+
+
+def test_ready_bytes_are_found_without_running_anything() -> None:
+    engine, context = make_engine(responses=ResponseCache(1_000_000)), Context(publish(1))
+    prepared = engine.persist("goods", GOODS)
+    assert engine.find_stored(prepared, None, None, context) is None
+    body = ask(engine, GOODS, context).body
+    found = engine.find_stored(prepared, None, None, context)
+    assert found is not None
+    assert (found.body, found.cache_control) == (body, "public, max-age=60")
+    assert engine.find_stored(prepared, None, None, Context(publish(2))) is None
+    assert engine.find_stored(engine.prepare("{ undeclared { id } }"), None, None, context) is None
+
+
 def test_answers_with_errors_are_not_kept() -> None:
     cache = ResponseCache(1_000_000)
     engine = make_engine(responses=cache)
