@@ -63,7 +63,8 @@ async def publish_catalogue(
     """
     snapshots = home / "snapshots"
     with await asyncio.to_thread(_lock, snapshots):
-        version = (await store.get_state()).version + 1
+        before = await store.get_state()
+        version = before.version + 1
         work = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=f".build-{version}-", dir=snapshots))
         try:
             built = work / "snapshot"
@@ -71,7 +72,9 @@ async def publish_catalogue(
             await store.save_snapshot(version, built)
             directory = await asyncio.to_thread(_bring_into_place, built, snapshots / f"catalogue-{version}")
             try:
-                state = await store.set_published(version, count, now, read_from=now - _CLOCK_SKEW)
+                state = await store.set_published(
+                    version, count, now, read_from=now - _CLOCK_SKEW, changes=before.changes
+                )
             except BaseException:
                 await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
                 raise

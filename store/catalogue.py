@@ -101,8 +101,8 @@ class CatalogueState(Struct, frozen=True):
     """What readers need to know: the published version and what changed since.
 
     `version` 0: nothing is published. `revision` grows with every change that a reader must see.
-    `withdrawn`: items of that version that an operator has withdrawn since. `pending`: stored content waits
-    for the next publication.
+    `withdrawn`: items of that version that an operator has withdrawn since. `changes` counts the changes of
+    stored content that a publication must bring, `published_changes` how many of them are published.
     """
 
     version: int = 0
@@ -110,7 +110,13 @@ class CatalogueState(Struct, frozen=True):
     published_at: datetime | None = None
     item_count: int = 0
     withdrawn: frozenset[str] = frozenset()
-    pending: bool = False
+    changes: int = 0
+    published_changes: int = 0
+
+    @property
+    def pending(self) -> bool:
+        """Tell whether stored content waits for the next publication."""
+        return self.changes > self.published_changes
 
 
 def content_hash(value: Struct) -> str:
@@ -367,8 +373,9 @@ class CatalogueStore:
             count += (await self._items.bulk_write(requests, ordered=False)).modified_count
         if withdrawn:
             hidden = (await self.get_state()).withdrawn
-            pending = {} if hidden.issuperset(withdrawn) else {"$set": {"pending": True}}
-            await self._change_state({"$pull": {"withdrawn": {"$in": withdrawn}}, **pending})
+            await self._change_state({"$pull": {"withdrawn": {"$in": withdrawn}}})
+            if not hidden.issuperset(withdrawn):
+                await self.mark_pending()
         return count
 
     # What items share
@@ -458,7 +465,7 @@ class CatalogueStore:
 
     async def mark_pending(self) -> None:
         """Note that stored content waits for publication; readers are not concerned, the revision stays."""
-        await self._state.update_one({"_id": _STATE_ID}, {"$set": {"pending": True}}, upsert=True)
+        await self._state.update_one({"_id": _STATE_ID}, {"$inc": {"changes": 1}}, upsert=True)
 
     async def touch(self) -> int:
         """Raise the revision, because readers must see a change beside the items, and give the new one."""
@@ -466,11 +473,18 @@ class CatalogueStore:
         return (await self.get_state()).revision
 
     async def set_published(
-        self, version: int, item_count: int, now: datetime, *, read_from: datetime | None = None
+        self,
+        version: int,
+        item_count: int,
+        now: datetime,
+        *,
+        read_from: datetime | None = None,
+        changes: int | None = None,
     ) -> CatalogueState:
         """Make a version the published one.
 
         `read_from`: when its builder began to read; what an operator withdrew later stays hidden.
+        `changes`: those counted when it began; None means all.
         Raises: VersionConflictError when a version as new was published in the meantime.
         """
         await self._state.update_one({"_id": _STATE_ID}, {"$setOnInsert": {"revision": 0}}, upsert=True)
@@ -488,7 +502,7 @@ class CatalogueStore:
                 "item_count": item_count,
                 "withdrawn": late,
                 "revision": state.revision + 1,
-                "pending": False,
+                "published_changes": state.changes if changes is None else changes,
             }
             unchanged = {"_id": _STATE_ID, "revision": state.revision}
             if (await self._state.update_one(unchanged, {"$set": change})).matched_count:
