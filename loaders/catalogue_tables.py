@@ -31,6 +31,7 @@ from loaders.catalogue_files import (
 
 _EMPTY_GUIDE = Guide()
 _CACHED_TEXTS = 4_096
+_RECORD_HEADER = 3  # bytes that MessagePack takes to open an array of 16 fields or more
 
 
 class CatalogueTables:
@@ -143,10 +144,12 @@ class CatalogueTables:
     def find_item(self, item_id: str) -> int | None:
         """Find an item's place by its id."""
         wanted = id_hash(item_id)
+        key = msgspec.msgpack.encode(item_id)
         at = bisect_left(self._hashes, wanted)
         while at < len(self._hashes) and self._hashes[at] == wanted:
             item: int = self._hash_items[at]
-            if self.record(item).id == item_id:
+            # The id is a record's first field: comparing its bytes spares decoding the rest.
+            if self._records[item].startswith(key, _RECORD_HEADER):
                 return item
             at += 1
         return None
