@@ -216,21 +216,18 @@ def _replaying_loader() -> tuple[DataLoader[Any, Any], dict[Any, Any]]:
     values: dict[Any, Any] = {}
 
     async def load(keys: list[Any]) -> list[Any]:
-        return [_plain(values[key]) for key in keys]
+        return [value.error if (value := values[key]).__class__ is Failed else value for key in keys]
 
     return DataLoader(load_fn=load), values
-
-
-def _plain(value: Any) -> Any:
-    if value.__class__ is Failed:
-        return value.error
-    return _again(value) if value.__class__ is Items else value
 
 
 async def _load_again(loader: DataLoader[Any, Any], key: Any) -> Any:
     if key.__class__ is Failed:
         raise key.error
-    return None if key is None else await loader.load(key)
+    if key is None:
+        return None
+    value = await loader.load(key)
+    return _again(value) if value.__class__ is Items else value
 
 
 def _again(value: Any) -> Any:

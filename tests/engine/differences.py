@@ -20,5 +20,11 @@ DIFFERENCES: list[tuple[str, dict[str, Any], list[Any], tuple[str, ...]]] = [
     ("{ alpha { score_3: score(within: {low: 2}) } }", {}, [], ()),
     ("{ betas { id blob } }", {}, [(2, "blob", Soon(Soon("twice")))], ()),
     ("{ alpha { peer { members { rows { __typename } } } } }", {}, [], ()),
+    (
+        "{ alpha { rows { latePeers { __typename id } members { label number } } } }",
+        {},
+        [(1, "members_by_id", [Soon("a"), Soon(Raise("in list"))])],
+        (),
+    ),
     ("{ alpha { tags } }", {}, [(0, "tags", Steps(["a"], ends=True, late=False))], ()),
 ]

@@ -27,6 +27,9 @@ def loop() -> Any:
     logging.getLogger("strawberry.execution").disabled = True
     loop = asyncio.new_event_loop()
     yield loop
+    # graphql-core leaves what it gave up to the loop.
+    while left := asyncio.all_tasks(loop):
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
     loop.close()
     logging.getLogger("strawberry.execution").disabled = False
 
