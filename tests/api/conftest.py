@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from api_harness import InProcess, Surroundings, application, settings_for
+
+from api.logs import configure_logging
+from settings import Settings
+
+
+@pytest.fixture(autouse=True, scope="session")
+def plain_logs() -> None:
+    """Log as the application does: tracebacks with all locals would take longer than the tests."""
+    configure_logging(Settings(log_level="INFO"))
+    structlog.configure(cache_logger_on_first_use=False)  # lets tests capture what is logged
 
 
 @pytest.fixture
