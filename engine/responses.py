@@ -86,6 +86,8 @@ class ResponseCache:
         self, key: Hashable, body: bytes, *, max_age_s: float, cache_control: str, vary: str, key_bytes: int
     ) -> StoredResponse:
         """Keep a body for `max_age_s` seconds."""
+        # A copy, because orjson leaves room allocated behind its results.
+        body = bytes(memoryview(body))
         stored = StoredResponse(body, etag_of(body), cache_control, vary, self._clock() + max_age_s)
         size = len(body) + key_bytes + _ENTRY_BYTES
         self._drop(key)
