@@ -152,7 +152,7 @@ def test_random_valid_queries_never_fail_unmasked(house: InProcess) -> None:
     known = st.sampled_from(["item-0-0", "d-350100", "350000", "01", "社会保障卡"])
 
     @settings(
-        max_examples=60,
+        max_examples=250,
         deadline=None,
         derandomize=True,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
@@ -167,4 +167,4 @@ def test_random_valid_queries_never_fail_unmasked(house: InProcess) -> None:
             outcomes["data" if answer.json.get("data") else "refused"] += 1
 
     run()
-    assert outcomes["data"] > 100
+    assert outcomes["data"] >= 100
