@@ -167,4 +167,4 @@ def test_random_valid_queries_never_fail_unmasked(house: InProcess) -> None:
             outcomes["data" if answer.json.get("data") else "refused"] += 1
 
     run()
-    assert outcomes["data"] >= 100
+    assert outcomes["data"] >= 40
