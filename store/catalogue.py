@@ -310,9 +310,10 @@ class CatalogueStore:
         return await self._items.find_one({"feed": feed}, ("_id",)) is not None
 
     async def iterate_items(self) -> AsyncIterator[ServiceItem]:
-        """Stream the items in use, ordered by id."""
-        async for document in self._by_id(self._items, {"state": "IN_USE"}):
-            yield _item(document)
+        """Stream the items in use, in no order: the embedded engine would sort all of them in memory."""
+        async with self._items.find({"state": "IN_USE"}, batch_size=2_000) as cursor:
+            async for document in cursor:
+                yield _item(document)
 
     async def iterate_ids(self, feed: str) -> AsyncIterator[str]:
         """Stream the ids of a feed's items in use, in no order."""

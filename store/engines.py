@@ -41,15 +41,21 @@ log = structlog.get_logger(__name__)
 
 _LOG_BYTES = 4 * 1024 * 1024
 _RECORD = "engines.json"
+_BUSY_TICKS = 10  # a tenth of a second of processor time within one unanswered question
 
 
 @dataclass(frozen=True, slots=True)
 class HealthPolicy:
-    """When an engine counts as hanging, and how often it is started anew."""
+    """When an engine counts as hanging, and how often it is started anew.
+
+    An engine that gives no answer but works (its processor time grows) is busy, not hanging: a long scan holds
+    up every other client of the embedded MongoDB. It gets `busy_failures` chances instead of `failures`.
+    """
 
     interval_s: float = 1.0
     timeout_s: float = 5.0
     failures: int = 2
+    busy_failures: int = 24
     start_timeout_s: float = 60.0
     stop_timeout_s: float = 15.0
     backoff_s: float = 0.2
@@ -276,14 +282,19 @@ class _Engine:
         if process is None:
             return "was not running"
         exited = asyncio.ensure_future(process.wait())
-        failures = 0
+        failures, idle = 0, 0
         try:
-            while failures < self.policy.failures:
+            while idle < self.policy.failures and failures < self.policy.busy_failures:
                 await asyncio.wait({exited}, timeout=self.policy.interval_s)
                 if exited.done():
                     return f"ended with status {exited.result()}"
+                worked = _processor_ticks(process.pid)
                 answering = await self.kind.answering_pid(self.port, int(self.policy.timeout_s * 1000))
-                failures = 0 if answering == process.pid else failures + 1
+                if answering == process.pid:
+                    failures, idle = 0, 0
+                else:
+                    failures += 1
+                    idle = 0 if _processor_ticks(process.pid) > worked + _BUSY_TICKS else idle + 1
                 await asyncio.to_thread(bound_log, self.logs / f"{self.kind.name}.log")
         finally:
             exited.cancel()
@@ -419,3 +430,12 @@ def bound_log(path: Path) -> None:
     if path.exists() and path.stat().st_size > _LOG_BYTES:
         shutil.copyfile(path, path.with_suffix(".log.1"))
         os.truncate(path, 0)
+
+
+def _processor_ticks(pid: int) -> int:
+    """Give the processor time a process has used, in clock ticks; 0 where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])
