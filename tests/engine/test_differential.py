@@ -12,6 +12,7 @@ import pytest
 from differences import DIFFERENCES
 from graphql import execute
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from strategies import cases
 from strawberry.execution import optimized_is_awaitable
 from world import make_world, schema
@@ -105,6 +106,24 @@ def check(
 @given(cases())
 def test_random_documents(loop: Any, case: Any) -> None:
     check(loop, *case)
+
+
+@settings(max_examples=max(EXAMPLES // 10, 50), deadline=None, derandomize=True, report_multiple_bugs=False)
+@given(cases(), st.integers(1, 3))
+def test_resolvers_that_wait(loop: Any, case: Any, pauses: int) -> None:
+    """Which of several errors wins may depend on time then; the data may not, nor a single error."""
+    text, variables, faults, broken = case
+    contexts = [{"world": make_world(faults, broken), "calls": [], "batches": []} for _ in range(2)]
+    for context in contexts:
+        context["world"]["pauses"] = pauses
+    engine = Engine(schema, compile_after=1)
+    prepared = engine.prepare(text)
+    expected = loop.run_until_complete(reference(prepared, variables, contexts[0]))
+    result = loop.run_until_complete(engine.execute(prepared, variables, None, contexts[1]))
+    assert orjson.dumps(result.data, default=repr) == orjson.dumps(expected.data, default=repr)
+    if len(expected.errors or ()) <= 1 and len(result.errors) <= 1:
+        assert errors_of(result.errors) == errors_of(expected.errors)
+    assert [call for call, times in Counter(contexts[1]["calls"]).items() if times > 1] == []
 
 
 def test_examples_reach_compiled_code() -> None:

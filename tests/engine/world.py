@@ -1,5 +1,6 @@
 """A schema with every feature and a small world of objects in which any value can be made to misbehave."""
 
+import asyncio
 import datetime
 import decimal
 from collections.abc import Iterator
@@ -182,6 +183,12 @@ class Range:
     inner: Optional["Range"] = None
 
 
+async def pause(context: Any) -> None:
+    """Let others run first, where the world says so."""
+    for _ in range(context["world"].get("pauses", 0)):
+        await asyncio.sleep(0)
+
+
 def record(info: Info, source: Any) -> Any:
     """Note a call and return the value that the world has for the field."""
     info.context["calls"].append((str(info.path.as_list()), info.path.typename, info.field_name))
@@ -189,6 +196,7 @@ def record(info: Info, source: Any) -> Any:
 
 
 async def load_friends(keys: list[str], context: dict[str, Any]) -> list[Any]:
+    await pause(context)
     return answer(keys, context, "friends")
 
 
@@ -260,6 +268,7 @@ class Common:
 
     @strawberry.field
     async def slow(root: Any, info: Info) -> str | None:
+        await pause(info.context)
         return given(record(info, root))
 
     @strawberry.field
@@ -273,14 +282,17 @@ class Common:
 
     @strawberry.field
     async def must_soon(root: Any, info: Info) -> str:
+        await pause(info.context)
         return given(record(info, root))
 
     @strawberry.field
     async def late_peer(root: Any, info: Info) -> Optional[Named]:  # noqa: UP045
+        await pause(info.context)
         return given(record(info, root))
 
     @strawberry.field
     async def late_peers(root: Any, info: Info) -> list["Alpha"]:
+        await pause(info.context)
         return given(record(info, root))
 
     @strawberry.field
