@@ -246,7 +246,7 @@ async def measure(rounds: int) -> dict[str, float]:
 
 
 def compile_times(count: int) -> list[float]:
-    """Return the milliseconds to compile a document of 60 fields, sorted."""
+    """Return the CPU milliseconds to compile a document of 60 fields, sorted."""
     schema = strawberry.Schema(Query)
     fields = "id code title summary category channel feeCents online workDays visits rating updatedAt"
     part = (
@@ -258,9 +258,9 @@ def compile_times(count: int) -> list[float]:
     assert operation is not None
     times = []
     for _ in range(count):
-        started = time.perf_counter_ns()
+        started = time.process_time_ns()
         Compiler(schema, document, operation, {}).compile()
-        times.append((time.perf_counter_ns() - started) / 1e6)
+        times.append((time.process_time_ns() - started) / 1e6)
     return sorted(times)
 
 
