@@ -16,7 +16,7 @@ from graphql import GraphQLEnumType, GraphQLList, GraphQLNonNull, GraphQLScalarT
 from graphql.type.scalars import is_specified_scalar_type
 from strawberry.schema.types import base_scalars
 
-from engine import runtime
+from engine import batches, runtime
 from engine.completions import completion_of
 from engine.plan import BATCH, PLAIN, RESOLVER, TYPENAME, FieldPlan, LevelPlan
 
@@ -36,10 +36,10 @@ class SourceWriter:
         self._parts: list[str] = []
         self._names: dict[int, str] = {}
         self.namespace: dict[str, Any] = {
-            "ask": runtime.ask,
+            "ask": batches.ask,
             "call": runtime.call,
             "clock": perf_counter,
-            "complete_batch": runtime.complete_batch,
+            "complete_batch": batches.complete_batch,
             "complete_column": runtime.complete_column,
             "leaf": runtime.leaf,
             "leaf_list": runtime.leaf_list,

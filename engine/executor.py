@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, cast
 
-import orjson
 import strawberry
 from graphql import (
     DocumentNode,
@@ -32,84 +29,11 @@ from engine.explain import Explanation, explain_run
 from engine.fragments import FragmentCache, RequestScope
 from engine.keys import UnfreezableError, freeze
 from engine.plan import OperationPlan, UnsupportedError
-from engine.policy import PRIVATE, CachePolicy, level_policy
 from engine.recovery import nulls_root, recover
-from engine.responses import ResponseCache, SharedStore, StoredResponse, etag_of, shared_key
+from engine.responses import ResponseCache, SharedStore, StoredResponse, shared_key
+from engine.result import FormatError, Result, dump, vary_of
 from engine.runtime import Run
 from engine.values import VariableReader, has_nested_variables
-
-FormatError = Callable[[GraphQLError], Mapping[str, Any]]
-
-
-@dataclass(slots=True)
-class Result:
-    """The answer to one request."""
-
-    data: Any
-    """A dict (entities may be `orjson.Fragment`s), or None; not set where stored bytes answer."""
-    errors: list[GraphQLError] = field(default_factory=list)
-    reason: str | None = None
-    """Why graphql-core ran the operation; None where compiled code did."""
-    policy: CachePolicy = PRIVATE
-    stored: StoredResponse | None = None
-    executed: bool = True
-    """False where the request failed before execution (parsing, validation, limits, variables)."""
-    explanation: Explanation | None = None
-    extensions: dict[str, Any] | None = None
-    _body: bytes | None = None
-    _format: FormatError = GraphQLError.formatted.fget  # type: ignore[attr-defined]
-
-    @property
-    def body(self) -> bytes:
-        """Return the JSON of the answer."""
-        if self.stored is not None:
-            return self.stored.body
-        if self._body is None:
-            self._body = dump(self.payload())
-        return self._body
-
-    @property
-    def cache_control(self) -> str:
-        """Return the `Cache-Control` value of an answer to GET."""
-        return "private, no-store" if self.errors else self.policy.header()
-
-    @property
-    def vary(self) -> str:
-        """Return the `Vary` value of the answer: on the language where the policy says so."""
-        return _vary(self.policy)
-
-    @property
-    def etag(self) -> str:
-        """Return the strong validator of the body."""
-        return self.stored.etag if self.stored is not None else etag_of(self.body)
-
-    def payload(self) -> dict[str, Any]:
-        """Return the answer as a dict of `data`, `errors` and `extensions`, those that there are."""
-        if self.stored is not None:
-            result: dict[str, Any] = orjson.loads(self.stored.body)
-            return result
-        payload: dict[str, Any] = {}
-        if self.executed:
-            payload["data"] = self.data
-        if self.errors:
-            payload["errors"] = [self._format(error) for error in self.errors]
-        if self.extensions:
-            payload["extensions"] = self.extensions
-        return payload
-
-
-def dump(payload: Any) -> bytes:
-    """Return JSON bytes; the standard library writes what orjson refuses (huge integers, surrogates)."""
-    try:
-        return orjson.dumps(payload)
-    except TypeError:
-        return json.dumps(payload, ensure_ascii=True, separators=(",", ":"), default=_plain).encode()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, orjson.Fragment):
-        return orjson.loads(orjson.dumps(value))
-    raise TypeError(f"Type is not JSON serializable: {type(value).__name__}")
 
 
 def _response_key(
@@ -121,10 +45,6 @@ def _response_key(
 ) -> tuple[Hashable, ...]:
     language = scope.language if plan.policy.language else None
     return (prepared.text, operation.name, freeze(coerced), language, scope.snapshot)
-
-
-def _vary(policy: CachePolicy) -> str:
-    return "Accept-Language" if policy.language else ""
 
 
 class Engine:
@@ -374,7 +294,7 @@ class Engine:
                     break
         if not run.failures:
             return Result(data, policy=plan.policy, _format=self._format)
-        data, errors, _ = await recover(run, data)
+        data, errors = await recover(run, data)
         return Result(data, errors, policy=plan.policy, _format=self._format)
 
     async def _kept(
@@ -393,7 +313,7 @@ class Engine:
                 body,
                 max_age_s=max_age_s,
                 cache_control=policy.header(),
-                vary=_vary(policy),
+                vary=vary_of(policy),
                 key_bytes=2 * len(str(key[2])) + text_bytes,
             )
 
@@ -474,4 +394,4 @@ class Engine:
         return result
 
 
-__all__ = ["Engine", "Prepared", "PreparedOperation", "Result", "dump", "level_policy"]
+__all__ = ["Engine", "Prepared", "PreparedOperation", "Result", "dump"]

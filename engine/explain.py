@@ -33,7 +33,6 @@ class Explanation:
     fragment_hits: int = 0
     fragment_misses: int = 0
     cache_control: str = "private, no-store"
-    errors_replayed: bool = False
     source: str | None = None
 
     def as_dict(self) -> dict[str, Any]:

@@ -46,16 +46,13 @@ class _Failure(NamedTuple):
     error: Exception
 
 
-async def recover(
-    run: Run, data: dict[str, Any] | None
-) -> tuple[dict[str, Any] | None, list[GraphQLError], bool]:
-    """Return the data with its nulls, the errors, and whether graphql-core had to put them in order."""
+async def recover(run: Run, data: dict[str, Any] | None) -> tuple[dict[str, Any] | None, list[GraphQLError]]:
+    """Return the data with its nulls and the errors in their order."""
     failures = _failures(run)
     if run.late and len(failures) > 1:
         result = await _replay(run)
-        return result.data, list(result.errors or ()), True
-    data, errors = _propagate(failures, data)
-    return data, errors, False
+        return result.data, list(result.errors or ())
+    return _propagate(failures, data)
 
 
 def nulls_root(run: Run) -> bool:

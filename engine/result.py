@@ -1,0 +1,93 @@
+"""The answer to one request and its JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from graphql import GraphQLError
+
+from engine.explain import Explanation
+from engine.policy import PRIVATE, CachePolicy
+from engine.responses import StoredResponse, etag_of
+
+FormatError = Callable[[GraphQLError], Mapping[str, Any]]
+
+
+@dataclass(slots=True)
+class Result:
+    """The answer to one request."""
+
+    data: Any
+    """A dict (entities may be `orjson.Fragment`s), or None; not set where stored bytes answer."""
+    errors: list[GraphQLError] = field(default_factory=list)
+    reason: str | None = None
+    """Why graphql-core ran the operation; None where compiled code did."""
+    policy: CachePolicy = PRIVATE
+    stored: StoredResponse | None = None
+    executed: bool = True
+    """False where the request failed before execution (parsing, validation, limits, variables)."""
+    explanation: Explanation | None = None
+    extensions: dict[str, Any] | None = None
+    _body: bytes | None = None
+    _format: FormatError = GraphQLError.formatted.fget  # type: ignore[attr-defined]
+
+    @property
+    def body(self) -> bytes:
+        """Return the JSON of the answer."""
+        if self.stored is not None:
+            return self.stored.body
+        if self._body is None:
+            self._body = dump(self.payload())
+        return self._body
+
+    @property
+    def cache_control(self) -> str:
+        """Return the `Cache-Control` value of an answer to GET."""
+        return "private, no-store" if self.errors else self.policy.header()
+
+    @property
+    def vary(self) -> str:
+        """Return the `Vary` value of the answer: on the language where the policy says so."""
+        return vary_of(self.policy)
+
+    @property
+    def etag(self) -> str:
+        """Return the strong validator of the body."""
+        return self.stored.etag if self.stored is not None else etag_of(self.body)
+
+    def payload(self) -> dict[str, Any]:
+        """Return the answer as a dict of `data`, `errors` and `extensions`, those that there are."""
+        if self.stored is not None:
+            result: dict[str, Any] = orjson.loads(self.stored.body)
+            return result
+        payload: dict[str, Any] = {}
+        if self.executed:
+            payload["data"] = self.data
+        if self.errors:
+            payload["errors"] = [self._format(error) for error in self.errors]
+        if self.extensions:
+            payload["extensions"] = self.extensions
+        return payload
+
+
+def dump(payload: Any) -> bytes:
+    """Return JSON bytes; the standard library writes what orjson refuses (huge integers, surrogates)."""
+    try:
+        return orjson.dumps(payload)
+    except TypeError:
+        return json.dumps(payload, ensure_ascii=True, separators=(",", ":"), default=_plain).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, orjson.Fragment):
+        return orjson.loads(orjson.dumps(value))
+    raise TypeError(f"Type is not JSON serializable: {type(value).__name__}")
+
+
+def vary_of(policy: CachePolicy) -> str:
+    """Return the `Vary` value that a policy asks for."""
+    return "Accept-Language" if policy.language else ""
