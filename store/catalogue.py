@@ -305,6 +305,10 @@ class CatalogueStore:
         condition = {"state": "IN_USE"} if feed is None else {"feed": feed, "state": "IN_USE"}
         return await self._items.count_documents(condition)
 
+    async def estimate_items(self) -> int:
+        """Estimate the number of items, withdrawn ones included, without looking at any."""
+        return await self._items.estimated_document_count()
+
     async def has_items(self, feed: str) -> bool:
         """Tell whether a feed has any item, withdrawn ones included."""
         return await self._items.find_one({"feed": feed}, ("_id",)) is not None
@@ -505,7 +509,9 @@ class CatalogueStore:
                 "revision": state.revision + 1,
                 "published_changes": state.changes if changes is None else changes,
             }
-            unchanged = {"_id": _STATE_ID, "revision": state.revision}
+            # Before the first change that readers see the document may lack a revision.
+            revision = state.revision or {"$in": [0, None]}
+            unchanged = {"_id": _STATE_ID, "revision": revision}
             if (await self._state.update_one(unchanged, {"$set": change})).matched_count:
                 return await self.get_state()
 
