@@ -22,12 +22,12 @@ from graphql import (
 from graphql.execution.execute import default_field_resolver, default_type_resolver
 from graphql.execution.middleware import MiddlewareManager
 from graphql.pyutils import Path
-from strawberry.dataloader import DataLoader
 from strawberry.execution import optimized_is_awaitable as is_awaitable
 
 from engine.frames import extend, field_paths, level_paths
 from engine.markers import Failed, Items, Late
 from engine.plan import BATCH, FieldPlan, LevelPlan
+from engine.relation import SharedLoader
 from engine.runtime import Run
 
 _LAST = 1 << 60
@@ -176,7 +176,7 @@ class _Script:
 
     def __init__(self, run: Run) -> None:
         self._given: dict[Path, Any] = {}
-        self._batched: dict[Path, tuple[DataLoader[Any, Any], Any]] = {}
+        self._batched: dict[Path, tuple[SharedLoader, Any]] = {}
         self.ready: dict[Path, Any] = {}
         for level_frame, plan, column in run.trace:
             for paths, value in zip(level_paths(level_frame), column, strict=False):
@@ -189,7 +189,7 @@ class _Script:
                     self.ready.update((path, row) for path in paths if path is not None)
 
     def _read_batches(self, run: Run) -> None:
-        loaders: dict[Any, tuple[DataLoader[Any, Any], dict[Any, Any]]] = {}
+        loaders: dict[Any, tuple[SharedLoader, dict[Any, Any]]] = {}
         for plan, batch in run.batches:
             identity = (plan.relation, repr(sorted(batch.arguments.items())))
             if identity not in loaders:
@@ -209,21 +209,21 @@ class _Script:
         return next_(source, info, **arguments)
 
 
-def _replaying_loader() -> tuple[DataLoader[Any, Any], dict[Any, Any]]:
+def _replaying_loader() -> tuple[SharedLoader, dict[Any, Any]]:
     values: dict[Any, Any] = {}
 
     async def load(keys: list[Any]) -> list[Any]:
         return [value.error if (value := values[key]).__class__ is Failed else value for key in keys]
 
-    return DataLoader(load_fn=load), values
+    return SharedLoader(load_fn=load), values
 
 
-async def _load_again(loader: DataLoader[Any, Any], key: Any) -> Any:
+async def _load_again(loader: SharedLoader, key: Any) -> Any:
     if key.__class__ is Failed:
         raise key.error
     if key is None:
         return None
-    value = await loader.load(key)
+    value = await loader.wait(key)
     return _again(value) if value.__class__ is Items else value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterable, MutableMapping, Sequence
 from contextlib import suppress
 from operator import attrgetter
@@ -33,7 +34,35 @@ RELATION = "engine.relation"
 Load = Callable[..., Sequence[Any] | Awaitable[Sequence[Any]]]
 
 _CONTEXT_KEY = "engine.loaders"
-_Loaders = dict[Any, DataLoader[Any, Any]]
+
+
+class SharedLoader(DataLoader[Any, Any]):
+    """A DataLoader whose values survive the cancellation of one of those who wait for them.
+
+    A DataLoader gives all that ask for a key one future. A field that graphql-core cancels, because a sibling
+    failed, must not take it away from the others, who would pass the cancellation on to the whole request.
+    When all of them are cancelled the loading is, too.
+    """
+
+    def __init__(self, load_fn: Callable[[list[Any]], Awaitable[Sequence[Any]]]) -> None:
+        super().__init__(load_fn=load_fn)
+        self._waiting: Counter[Any] = Counter()
+
+    async def wait(self, key: Any) -> Any:
+        """Return the value of a key."""
+        future = asyncio.ensure_future(self.load(key))
+        self._waiting[future] += 1
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if self._waiting[future] == 1:
+                future.cancel()
+            raise
+        finally:
+            self._waiting[future] -= 1
+
+
+_Loaders = dict[Any, SharedLoader]
 _loaders: dict[int, tuple[ref[Any], _Loaders]] = {}
 
 
@@ -83,7 +112,7 @@ class Relation:
             raise self.wrong_count(len(keys), len(values))
         return values
 
-    def loader(self, info: Info[Any, Any], arguments: dict[str, Any]) -> DataLoader[Any, Any]:
+    def loader(self, info: Info[Any, Any], arguments: dict[str, Any]) -> SharedLoader:
         """Return the request's DataLoader for these arguments."""
         loaders = _request_loaders(info)
         key = (self, tuple(sorted((name, _hashable(value)) for name, value in arguments.items())))
@@ -94,7 +123,7 @@ class Relation:
             async def load(keys: list[Any]) -> list[Any]:
                 return await self.load_all(keys, context, arguments)
 
-            found = loaders[key] = DataLoader(load_fn=load)
+            found = loaders[key] = SharedLoader(load_fn=load)
         return found
 
 
@@ -123,7 +152,7 @@ def relation(
 
     async def resolve(root: Any, info: Info[Any, Any], **arguments: Any) -> Any:
         value = key_of(root)
-        return None if value is None else await spec.loader(info, arguments).load(value)
+        return None if value is None else await spec.loader(info, arguments).wait(value)
 
     parameters = list(inspect.signature(load).parameters.values())
     extra = [each for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]

@@ -128,8 +128,8 @@ def test_resolvers_that_wait(loop: Any, case: Any, pauses: int) -> None:
 
 def test_examples_reach_compiled_code() -> None:
     total = sum(COUNTS[name] for name in ("refused", "core", "compiled"))
-    if total < 100:
-        pytest.skip("the random test did not run in this process")
+    if total < 1000:
+        pytest.skip("too few random examples ran in this process to say")
     assert COUNTS["compiled"] > total * 0.7
     assert COUNTS["with errors"] > total * 0.2
     assert COUNTS["with several errors"] > total * 0.05

@@ -10,7 +10,7 @@ from shop import Context, publish, schema
 from strawberry.extensions import SchemaExtension
 
 from engine.executor import Engine, Result
-from engine.relation import unbatched_fields
+from engine.relation import SharedLoader, unbatched_fields
 
 TEXT = "{ goods(first: 3) { id maker { name } stock(least: 1) } }"
 
@@ -83,6 +83,33 @@ def test_cancelling_the_request_cancels_everything_in_flight() -> None:
     asyncio.run(scenario())
     assert "slow cancelled" in context.calls
     assert "stock cancelled" in context.calls
+
+
+def test_a_cancelled_field_leaves_shared_values_to_the_others() -> None:
+    seen: list[str] = []
+
+    async def load(keys: list[str]) -> list[str]:
+        try:
+            await asyncio.sleep(0.02)
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+        return [key.upper() for key in keys]
+
+    async def scenario(cancelled: int) -> list[Any]:
+        loader = SharedLoader(load)
+        waiting = [asyncio.ensure_future(loader.wait("a")) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        for task in waiting[:cancelled]:
+            task.cancel()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.sleep(0.02)
+        return [result if isinstance(result, str) else type(result) for result in results]
+
+    assert asyncio.run(scenario(1)) == [asyncio.CancelledError, "A"]
+    assert seen == []
+    assert asyncio.run(scenario(2)) == [asyncio.CancelledError] * 2
+    assert seen == ["cancelled"]
 
 
 @pytest.mark.parametrize(
