@@ -51,8 +51,6 @@ def parse_citations(text: str) -> list[LegalBasis]:
     ends = [match.start() for match in matches[1:]] + [len(text)]
     for match, end in zip(matches[:MAX_CITATIONS], ends, strict=False):
         law = match["law"] + (f"（{match['number']}）" if match["number"] else "")
-        basis = make_basis(
-            f"《{law}》", match["article"] or "", text[match.end() : end].strip(" :：\n；;，,。、")
-        )
+        basis = make_basis(law, match["article"] or "", text[match.end() : end].strip(" :：\n；;，,。、"))
         found.setdefault(basis.id, basis)
     return list(found.values())

@@ -7,18 +7,17 @@ import fcntl
 import re
 import shutil
 import tempfile
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from domain.catalogue import Department, Division, Guide, LegalBasis
+from domain.catalogue import Department, Division, Guide, LegalBasis, ServiceItem
 from domain.errors import DomainError
 from loaders.catalogue_build import build_snapshot
 from store.catalogue import CatalogueStore, announce
@@ -28,8 +27,6 @@ _FETCH = 2_000
 # Clocks of machines differ: what was withdrawn shortly before the reading began counts as withdrawn later.
 _CLOCK_SKEW = timedelta(minutes=2)
 _NAME = re.compile(r"catalogue-(\d+)")
-
-_Value = TypeVar("_Value")
 
 
 class PublicationRunningError(DomainError):
@@ -132,8 +129,7 @@ async def _build(
         [basis async for basis in store.iterate_legal_bases()],
         [pair async for pair in store.iterate_guides()],
     )
-    stopped = threading.Event()
-    items = _from_loop(store.iterate_items(), asyncio.get_running_loop(), stopped)
+    items = _LoopReader(store.iterate_items(), asyncio.get_running_loop())
     building = asyncio.create_task(
         asyncio.to_thread(
             build_snapshot,
@@ -151,31 +147,44 @@ async def _build(
     try:
         manifest = await asyncio.shield(building)
     except asyncio.CancelledError:
-        stopped.set()
+        items.stop()
         await asyncio.gather(building, return_exceptions=True)
         raise
     return manifest.items
 
 
-def _from_loop(
-    values: AsyncIterator[_Value], loop: asyncio.AbstractEventLoop, stopped: threading.Event
-) -> Iterator[_Value]:
-    """Read an asynchronous stream of the loop from another thread."""
+class _LoopReader:
+    """Reads an asynchronous stream of the loop from another thread, batch by batch."""
 
-    async def fetch() -> list[_Value]:
-        batch: list[_Value] = []
-        async for value in values:
+    def __init__(self, values: AsyncIterator[ServiceItem], loop: asyncio.AbstractEventLoop) -> None:
+        self._values = values
+        self._loop = loop
+        self._stopped = False
+        self._fetching: Future[list[ServiceItem]] | None = None
+
+    def stop(self) -> None:
+        """End the reading with an error; to be called in the loop."""
+        self._stopped = True
+        if self._fetching is not None:
+            self._fetching.cancel()
+
+    def __iter__(self) -> Iterator[ServiceItem]:
+        while not self._stopped:
+            self._fetching = asyncio.run_coroutine_threadsafe(self._fetch(), self._loop)
+            if not (batch := self._fetching.result()):
+                return
+            yield from batch
+        raise InterruptedError("the publication was cancelled")
+
+    async def _fetch(self) -> list[ServiceItem]:
+        batch: list[ServiceItem] = []
+        if self._stopped:
+            raise InterruptedError("the publication was cancelled")
+        async for value in self._values:
             batch.append(value)
             if len(batch) == _FETCH:
                 break
         return batch
-
-    while not stopped.is_set():
-        batch = asyncio.run_coroutine_threadsafe(fetch(), loop).result()
-        if not batch:
-            return
-        yield from batch
-    raise InterruptedError("the publication was cancelled")
 
 
 def _bring_into_place(built: Path, directory: Path) -> Path:
