@@ -188,7 +188,7 @@ async def _publish_changes(resources: Resources) -> None:
 async def _publish(resources: Resources) -> None:
     store = CatalogueStore(resources.database)
     home = resources.settings.home.expanduser().resolve()
-    total = await store.count_items()
+    total = await store.estimate_items()
     with _progress() as progress:
         task = progress.add_task("Publishing", total=total, rows="", note="")
         number = await publish_catalogue(

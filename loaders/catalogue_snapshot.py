@@ -219,6 +219,7 @@ class CatalogueSnapshot:
         index = self.tables.division_index.get(code)
         return None if index is None else self.divisions[index]
 
+    @property
     def roots(self) -> list[DivisionView]:
         """List the divisions that have no parent here, ordered by code."""
         return [self.divisions[index] for index in self.tables.roots]

@@ -16,7 +16,8 @@ def open_mongodb(
     """Open a MongoDB client; nothing is sent before the first command.
 
     `timeout_ms` bounds the choice of a server, connecting, and every single answer, not the lifetime of a
-    cursor; `answer_timeout_ms` gives answers longer, for work in batches. Dates come back aware, in UTC.
+    cursor; `answer_timeout_ms` gives answers and connecting longer, for work in batches. Dates come back
+    aware, in UTC.
 
     Raises: pymongo.errors.ConfigurationError or InvalidURI for an address it cannot read.
     """
@@ -26,7 +27,7 @@ def open_mongodb(
         tz_aware=True,
         uuidRepresentation="standard",
         serverSelectionTimeoutMS=timeout_ms,
-        connectTimeoutMS=timeout_ms,
+        connectTimeoutMS=answer_timeout_ms or timeout_ms,  # also bounds the driver's own questions of health
         socketTimeoutMS=answer_timeout_ms or timeout_ms,
         waitQueueTimeoutMS=timeout_ms,
     )

@@ -48,8 +48,8 @@ _BUSY_TICKS = 10  # a tenth of a second of processor time within one unanswered 
 class HealthPolicy:
     """When an engine counts as hanging, and how often it is started anew.
 
-    An engine that gives no answer but works (its processor time grows) is busy, not hanging: a long scan holds
-    up every other client of the embedded MongoDB. It gets `busy_failures` chances instead of `failures`.
+    An engine that gives no answer but works (its processor time grows) is busy, not hanging: a long scan
+    holds up every other client of the embedded MongoDB. It gets `busy_failures` chances, not `failures`.
     """
 
     interval_s: float = 1.0

@@ -130,7 +130,7 @@ def test_divisions_form_a_tree_with_their_own_counts(snapshot: CatalogueSnapshot
     assert [child.code for child in city.children] == ["350102", "350103"]
     assert city.parent is not None
     assert (city.parent.code, city.parent.parent, city.item_count) == ("350000", None, 1)
-    assert [root.code for root in snapshot.roots()] == ["350000"]
+    assert [root.code for root in snapshot.roots] == ["350000"]
     assert sum(division.item_count for division in snapshot.divisions) == len(ROWS)
     assert len(snapshot.departments) == len(DEPARTMENTS)
 
