@@ -13,7 +13,6 @@ from collections.abc import Mapping as Table
 from contextlib import ExitStack, aclosing
 from datetime import UTC, datetime
 from io import BufferedRandom
-from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -35,6 +34,7 @@ from store.catalogue_imports import Checkpoint, Load, SeenRow
 MAX_SHRINK: Final = 0.10
 _BATCH = 1000
 _SCAN_AFTER = 4_000
+_SLICE = 16
 _COUNTS = ("lines", "inserted", "updated", "unchanged", "stale", "duplicates", "rejected")
 
 
@@ -353,35 +353,46 @@ class _Importer:
     # Reading
 
     async def _batches(self, checkpoint: Checkpoint) -> AsyncGenerator[_Batch]:
-        """Yield parsed batches; the next one is parsed in a thread while this one is written."""
+        """Yield parsed batches; the next one is parsed while this one is written."""
         for file in range(checkpoint.file, len(self._source.names)):
             resumes = file == checkpoint.file
             start, line = (checkpoint.position, checkpoint.line) if resumes else (0, 0)
             rows = self._source.rows(file, start=start, line=line)
-            next_batch = asyncio.create_task(asyncio.to_thread(self._parse, rows, file))
+            parsing = asyncio.create_task(self._parse(rows, file))
             try:
-                while (batch := await next_batch) is not None:
-                    next_batch = asyncio.create_task(asyncio.to_thread(self._parse, rows, file))
+                while (batch := await parsing) is not None:
+                    parsing = asyncio.create_task(self._parse(rows, file))
                     yield batch
             finally:
-                # A thread cannot be stopped; wait for it, or it would read from files that are closed.
-                await asyncio.gather(next_batch, return_exceptions=True)
+                parsing.cancel()
+                await asyncio.gather(parsing, return_exceptions=True)
 
-    def _parse(self, rows: Iterator[RawRow], file: int) -> _Batch | None:
+    async def _parse(self, rows: Iterator[RawRow], file: int) -> _Batch | None:
+        """Parse a batch in small slices.
+
+        Between them the loop goes on with the writes: a thread would fight with it for the interpreter, which
+        costs more than it gains.
+        """
         name = self._source.names[file]
         batch = _Batch(file, 0, 0, 0, [], [])
-        for raw in islice(rows, _BATCH):
+        # Opening may take long: a workbook's texts are all read at once.
+        raw = await asyncio.to_thread(next, rows, None)
+        while raw is not None:
             batch.lines += 1
             batch.line, batch.position = raw.line, raw.position
             if raw.reject is not None:
                 batch.rejects.append((raw.reject, ""))
-                continue
-            try:
-                batch.rows.append((raw.line, self._parser.parse(raw.values or {})))
-            except RowError as error:
-                batch.rejects.append(
-                    (Reject(name, raw.line, error.field, error.code, error.reason), error.item_id)
-                )
+            else:
+                try:
+                    batch.rows.append((raw.line, self._parser.parse(raw.values or {})))
+                except RowError as error:
+                    reject = Reject(name, raw.line, error.field, error.code, error.reason)
+                    batch.rejects.append((reject, error.item_id))
+            if batch.lines == _BATCH:
+                break
+            if batch.lines % _SLICE == 0:
+                await asyncio.sleep(0)
+            raw = next(rows, None)
         return batch if batch.lines else None
 
     # Writing
