@@ -7,7 +7,7 @@ the resolvers gave, without calling any of them again, and its answer is the ans
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any, NamedTuple, cast
 
 from graphql import (
@@ -205,7 +205,7 @@ class _Script:
         if path in self._given:
             return _again(self._given[path])
         if path in self._batched:
-            return _load_again(*self._batched[path])
+            return _LoadAgain(*self._batched[path])
         return next_(source, info, **arguments)
 
 
@@ -218,23 +218,52 @@ def _replaying_loader() -> tuple[SharedLoader, dict[Any, Any]]:
     return SharedLoader(load_fn=load), values
 
 
-async def _load_again(loader: SharedLoader, key: Any) -> Any:
-    if key.__class__ is Failed:
-        raise key.error
-    if key is None:
-        return None
-    value = await loader.wait(key)
-    return _again(value) if value.__class__ is Items else value
+class _LoadAgain:
+    """An awaitable that nobody has to await: graphql-core drops those of fields that it cancelled."""
+
+    __slots__ = ("_key", "_loader")
+
+    def __init__(self, loader: SharedLoader, key: Any) -> None:
+        self._loader = loader
+        self._key = key
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._load().__await__()
+
+    async def _load(self) -> Any:
+        if self._key.__class__ is Failed:
+            raise self._key.error
+        if self._key is None:
+            return None
+        value = await self._loader.wait(self._key)
+        return _again(value) if value.__class__ is Items else value
+
+
+class _Later:
+    """An awaitable of a recorded value; like `_LoadAgain` it may be dropped."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._give().__await__()
+
+    async def _give(self) -> Any:
+        if self._value.__class__ is Failed:
+            raise self._value.error
+        return _again(self._value)
 
 
 def _again(value: Any) -> Any:
     """Give a recorded value as its resolver did: by raising, as an awaitable, as an iterator."""
     if value.__class__ is Failed:
         if value.late:
-            return _later(value)
+            return _Later(value)
         raise value.error
     if value.__class__ is Late:
-        return _later(value.value)
+        return _Later(value.value)
     if value.__class__ is Items:
         if value.kind == "list":
             return [_item(each) for each in value.items]
@@ -242,14 +271,8 @@ def _again(value: Any) -> Any:
     return value
 
 
-async def _later(value: Any) -> Any:
-    if value.__class__ is Failed:
-        raise value.error
-    return _again(value)
-
-
 def _item(value: Any) -> Any:
-    return _later(value) if value.__class__ is Failed else _again(value)
+    return _Later(value) if value.__class__ is Failed else _again(value)
 
 
 def _items(value: Items) -> Iterator[Any]:
