@@ -28,7 +28,7 @@ from store.engines import EngineError
 from store.indexes import list_missing_indexes
 
 _GIB = 1 << 30
-_LIBRARIES = ("strawberry-graphql", "graphql-core", "starlette", "uvicorn", "pymongo", "redis", "tantivy")
+_LIBRARIES = ("strawberry-graphql", "graphql-core", "starlette", "uvicorn", "pymongo", "redis")
 
 
 class Level(StrEnum):
