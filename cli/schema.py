@@ -1,4 +1,4 @@
-"""`mintong schema`: the GraphQL schema as text."""
+"""`mintong schema`: the GraphQL schema as text, and the manifest of the trusted documents beside it."""
 
 from __future__ import annotations
 
@@ -7,25 +7,30 @@ from pathlib import Path
 
 from strawberry.printer import print_schema
 
+from api.documents import MANIFEST, OPERATIONS, build_manifest, write_manifest
 from cli.resources import CommandError, console, output
 from resolvers.schema import schema
 
 
 def export_schema(path: Path | None) -> None:
-    """Write the code's schema to a file, or to the standard output."""
+    """Write the code's schema to a file and the manifest anew, or the schema to the standard output."""
     text = _render()
     if path is None:
         output.out(text, end="")
         return
     path.write_text(text, encoding="utf-8")
     console.print(f"Wrote {path}.")
+    if write_manifest():
+        console.print("Wrote the manifest of api/operations.")
 
 
 def check_schema(path: Path) -> None:
-    """Compare a file with the code's schema.
+    """Compare a file with the code's schema, and the manifest with the documents it names.
 
     Raises: CommandError, after printing the difference.
     """
+    if (OPERATIONS / MANIFEST).read_bytes() != build_manifest():
+        raise CommandError("The manifest of api/operations is out of date: run `mintong schema export`.")
     expected = _render()
     found = path.read_text(encoding="utf-8") if path.exists() else ""
     if found == expected:
