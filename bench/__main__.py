@@ -1,4 +1,4 @@
-"""Run every benchmark, one after the other, and print the machine and the tables: `python -m bench [NAME…]`."""
+"""Run every benchmark, one after the other, after naming the machine: `python -m bench [NAME…]`."""
 
 from __future__ import annotations
 
