@@ -255,6 +255,11 @@ class CatalogueSnapshot:
         index = self.tables.find_department(department_id)
         return None if index is None else self._department(index)
 
+    def legal_basis(self, basis_id: str) -> LegalBasisView | None:
+        """Find a cited article by its id."""
+        found = self.tables.legal_bases_of((basis_id,))
+        return LegalBasisView(found[0]) if found else None
+
     def department_of(self, item: int) -> DepartmentView:
         """Give the department of the item at a place."""
         return self._department(int(self.tables.item_department[item]))
@@ -422,6 +427,7 @@ class CatalogueSnapshot:
     def popular(self, division_code: str | None, category_code: str | None, first: int) -> list[ItemView]:
         """List what people look at most, each service once, from the division and those above it.
 
+        A service that several of them offer is shown as the nearest one implements it.
         Raises: InvalidPageSizeError, UnknownDivisionError.
         """
         return self._listed(Sort.POPULARITY, division_code, category_code, first)
@@ -429,6 +435,7 @@ class CatalogueSnapshot:
     def newest(self, division_code: str | None, category_code: str | None, first: int) -> list[ItemView]:
         """List what changed last, each service once, from the division and those above it.
 
+        A service that several of them offer is shown as the nearest one implements it.
         Raises: InvalidPageSizeError, UnknownDivisionError.
         """
         return self._listed(Sort.NEWEST, division_code, category_code, first)
@@ -455,8 +462,20 @@ class CatalogueSnapshot:
             passing = combo_masks(tables.combos, wanted).passing()
             if passing is not None:
                 items = items[passing[tables.item_combo[items]]]
+        if division is not None:
+            items = self._nearest_of_each_name(items)
         keys = sort_keys(tables, self._overlay, items, sort)
         return self._first_of_each_name(items, keys, first)
+
+    def _nearest_of_each_name(self, items: Items) -> Items:
+        """Keep of each name the item nearest to the citizen; items are of a division and those above it."""
+        tables = self.tables
+        names = tables.text_name_order[tables.item_text[items]]
+        # A division comes behind those above it, so the last one is the nearest.
+        division = np.searchsorted(tables.division_bounds, items, side="right")
+        order = np.lexsort((self._overlay.keys[items], -division, names))
+        _, leading = np.unique(names[order], return_index=True)
+        return np.sort(items[order[leading]])
 
     def _first_of_each_name(self, items: Items, keys: Keys, first: int) -> list[int]:
         """Take the best item of each name."""

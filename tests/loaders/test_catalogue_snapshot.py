@@ -220,6 +220,24 @@ def test_popular_lists_each_service_once(snapshot: CatalogueSnapshot) -> None:
     assert snapshot.newest("350102", None, 2) == [snapshot.item("inside"), snapshot.item("full")]
 
 
+@pytest.mark.parametrize(
+    ("division", "shown"),
+    [("350102001", "town"), ("350102", "full"), ("350100", "city"), ("350000", "province")],
+)
+def test_lists_show_the_nearest_implementation(
+    snapshot: CatalogueSnapshot, division: str, shown: str
+) -> None:
+    for listed in (snapshot.popular(division, None, 20), snapshot.newest(division, None, 20)):
+        assert [item.id for item in listed if item.name == "社会保障卡申领"] == [shown]
+
+
+def test_legal_bases_are_found_by_id(snapshot: CatalogueSnapshot) -> None:
+    basis = snapshot.legal_basis(BASIS.id)
+    assert basis is not None
+    assert (basis.law, basis.article) == (BASIS.law, BASIS.article)
+    assert snapshot.legal_basis("unknown") is None
+
+
 def test_related_items_are_alike_and_offered_to_the_same_citizen(snapshot: CatalogueSnapshot) -> None:
     item = snapshot.item("full")
     assert item is not None
