@@ -186,6 +186,7 @@ def find_node(snapshot: CatalogueSnapshot, node_id: str) -> Any:
         "Category": snapshot.category,
         "Division": snapshot.division,
         "Department": snapshot.department,
+        "LegalBasis": snapshot.legal_basis,
     }
     find = finders.get(type_name)
     return None if find is None else find(raw_id)
