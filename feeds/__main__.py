@@ -48,7 +48,8 @@ class Popularity:
 class Publication:
     """Publishes what waits when nobody else does: after an import that was to publish and was killed, say.
 
-    An import publishes by itself; only what waited through several checks is published here.
+    An import publishes by itself; only what waited through several checks is published here. While a load
+    runs or lies broken off, nothing is: readers keep the version they have until it is finished.
     """
 
     def __init__(
@@ -64,6 +65,12 @@ class Publication:
         """Publish when stored content has been waiting for `PUBLICATION_DELAY`; tell whether."""
         now = self._clock()
         if not (await self._store.get_state()).pending:
+            self._waits_since = None
+            return False
+        unfinished = await self._store.imports.list_unfinished()
+        if unfinished:
+            if self._waits_since is not None:
+                log.warning("catalogue.publication_held", unfinished_imports=unfinished)
             self._waits_since = None
             return False
         self._waits_since = self._waits_since or now

@@ -21,6 +21,7 @@ from pymongo.errors import PyMongoError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from domain.errors import DomainError
 from loaders.catalogue_snapshot import CatalogueSnapshot
 from store.catalogue import CHANNEL, CatalogueState, CatalogueStore
 
@@ -138,9 +139,10 @@ class Catalogue:
         while True:
             try:
                 await self.refresh()
-            except (PyMongoError, OSError) as error:
+            except (PyMongoError, OSError, DomainError) as error:
+                # A missing or damaged archive is as good as a silent store: what was served before stays.
                 if self._reachable:
-                    log.warning("catalogue.unconfirmed", error=type(error).__name__)
+                    log.warning("catalogue.unconfirmed", error=str(error) or type(error).__name__)
                 self._reachable = False
             else:
                 if not self._reachable:
@@ -158,9 +160,17 @@ class Catalogue:
             try:
                 async with self._redis.pubsub() as channel:
                     await channel.subscribe(CHANNEL)
+                    _honour_cancellation()
                     async for message in channel.listen():
                         if message["type"] == "message":
                             self._hint.set()
             except (RedisError, OSError) as error:
                 log.debug("catalogue.no_announcements", error=type(error).__name__)
                 await asyncio.sleep(self._poll.total_seconds())
+
+
+def _honour_cancellation() -> None:
+    """Raise a cancellation that `asyncio.wait_for` of Python 3.11 swallowed inside the Redis client."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from loaders.catalogue_views import ItemView
 
 MAX_FIRST = 100
-MAX_TEXT = 100
+MAX_TEXT = 300  # as long as the longest name of an item
 _CURSOR_FORM = 1
 
 
@@ -80,7 +80,7 @@ class SearchFilter(Struct, frozen=True):
 
 
 class SearchQuery(Struct, frozen=True):
-    """A search: `text` as typed (at most 100 characters, may be empty), `first` 1 to 100."""
+    """A search: `text` as typed (at most 300 characters, may be empty), `first` 1 to 100."""
 
     text: str = ""
     filter: SearchFilter = SearchFilter()

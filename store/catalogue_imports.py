@@ -117,6 +117,10 @@ class ImportStore:
             async for document in cursor:
                 yield msgspec.msgpack.decode(zlib.decompress(document["seen"]), type=list[SeenRow])
 
+    async def list_unfinished(self) -> list[str]:
+        """List the feeds whose last load runs or was broken off: their items are neither old nor new."""
+        return sorted([load["_id"] async for load in self._loads.find({"finished": False}, {"_id": 1})])
+
     async def save_checkpoint(
         self, load: Load, checkpoint: Checkpoint, seen: list[SeenRow], *, now: datetime
     ) -> None:

@@ -75,6 +75,30 @@ def test_only_what_waited_for_some_time_is_published(
     asyncio.run(main())
 
 
+def test_nothing_is_published_while_an_import_is_unfinished(
+    mongodb_uri: str, redis_url: str, database_name: str, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        async with open_mongodb(mongodb_uri, 5000) as client, open_redis(redis_url, 5000) as redis:
+            store, clock = CatalogueStore(client[database_name]), Clock()
+            publication = Publication(store, redis, Settings(home=tmp_path), clock)
+            await store.set_published(1, 0, START)
+            await store.mark_pending()
+            load = await store.imports.begin("national", "file:1", now=START)
+            await store.imports.release(load, now=START)
+            for _ in range(3):
+                assert await publication.publish_pending() is False
+                clock.now += PUBLICATION_DELAY
+            assert (await store.get_state()).version == 1
+            await store.imports.finish(load, {}, now=clock.now)
+            assert await publication.publish_pending() is False
+            clock.now += PUBLICATION_DELAY
+            assert await publication.publish_pending() is True
+            assert (await store.get_state()).version == 2
+
+    asyncio.run(main())
+
+
 def test_every_refusal_of_feeds_and_store_is_explained() -> None:
     root = Path(refusals.__file__).parents[1]
     for package in ("feeds", "store"):

@@ -293,11 +293,11 @@ def test_a_cursor_survives_the_next_version(snapshot: CatalogueSnapshot, tmp_pat
 
 
 def test_bounds(snapshot: CatalogueSnapshot) -> None:
-    for first in (0, 101):
+    for first in (0, 301):
         with pytest.raises(InvalidPageSizeError):
             snapshot.search(SearchQuery(first=first))
     with pytest.raises(TextTooLongError):
-        snapshot.search(SearchQuery("证" * 101))
+        snapshot.search(SearchQuery("证" * 301))
     with pytest.raises(UnknownDivisionError):
         snapshot.search(SearchQuery("", SearchFilter(division_code="999999")))
 
