@@ -15,6 +15,7 @@ from domain.errors import DomainError
 from domain.ids import InvalidNodeIdError, decode_node_id, encode_node_id, raw_id_of
 from loaders.catalogue_search import SearchFilter, SearchQuery, Sort, UnknownDivisionError, check_first
 from loaders.catalogue_snapshot import CatalogueSnapshot
+from resolvers.caching import CATALOGUE
 from resolvers.catalogue_types import (
     CatalogueStatus,
     Category,
@@ -236,9 +237,15 @@ _NodeIdArgument = Annotated[strawberry.ID, strawberry.argument(description="Glob
 
 @strawberry.type
 class CatalogueQuery:
-    """The catalogue's part of the root of Query."""
+    """The catalogue's part of the root of Query.
 
-    @strawberry.field(description="The 21 categories, in order.")
+    `service_item` counts a view, so its answers may not be kept; `node` and `nodes` may lead to objects of
+    any owner.
+    """
+
+    @strawberry.field(
+        description="The 21 categories, in order.", directives=[CATALOGUE], metadata={"list_size": 21}
+    )
     def categories(self, info: Info[Context, None]) -> list[Category]:
         """List the categories."""
         return cast("list[Category]", snapshot_of(info).categories)
@@ -255,7 +262,9 @@ class CatalogueQuery:
             info.context.views.count(item.id)
         return cast("ServiceItem | None", item)
 
-    @strawberry.field(description="Several items in the order asked; null where there is none.")
+    @strawberry.field(
+        description="Several items in the order asked; null where there is none.", directives=[CATALOGUE]
+    )
     def service_items(
         self,
         info: Info[Context, None],
@@ -270,14 +279,15 @@ class CatalogueQuery:
 
     @strawberry.field(
         description="Search items as people type: parts of words, other names, pinyin, initials, one slip. "
-        "Empty text lists what the filter allows."
+        "Empty text lists what the filter allows.",
+        directives=[CATALOGUE],
     )
     def search_service_items(
         self,
         info: Info[Context, None],
         text: Annotated[
             str,
-            strawberry.argument(description="What was typed, at most 100 characters."),
+            strawberry.argument(description="What was typed, at most 300 characters."),
         ] = "",
         filter: Annotated[
             ServiceItemFilter | None,
@@ -292,11 +302,11 @@ class CatalogueQuery:
         page = snapshot_of(info).search(SearchQuery(text, wanted, sort, first, after))
         return cast("ServiceItemSearch", page)
 
-    @strawberry.field(description="Complete what is being typed to names of items.")
+    @strawberry.field(description="Complete what is being typed to names of items.", directives=[CATALOGUE])
     def suggest_service_items(
         self,
         info: Info[Context, None],
-        prefix: Annotated[str, strawberry.argument(description="What was typed, at most 100 characters.")],
+        prefix: Annotated[str, strawberry.argument(description="What was typed, at most 300 characters.")],
         division_code: _DivisionCode = None,
         first: _First = 10,
     ) -> list[ServiceItemSuggestion]:
@@ -304,7 +314,10 @@ class CatalogueQuery:
         found = snapshot_of(info).suggest(prefix, house_code(division_code), first)
         return cast("list[ServiceItemSuggestion]", found)
 
-    @strawberry.field(description="What people look at most, each service once, nearest implementation.")
+    @strawberry.field(
+        description="What people look at most, each service once, nearest implementation.",
+        directives=[CATALOGUE],
+    )
     def popular_service_items(
         self,
         info: Info[Context, None],
@@ -317,7 +330,9 @@ class CatalogueQuery:
         items = snapshot_of(info).popular(house_code(division_code), category, first)
         return cast("list[ServiceItem]", items)
 
-    @strawberry.field(description="What changed last, each service once, nearest implementation.")
+    @strawberry.field(
+        description="What changed last, each service once, nearest implementation.", directives=[CATALOGUE]
+    )
     def newest_service_items(
         self,
         info: Info[Context, None],
@@ -330,7 +345,11 @@ class CatalogueQuery:
         items = snapshot_of(info).newest(house_code(division_code), category, first)
         return cast("list[ServiceItem]", items)
 
-    @strawberry.field(description="The divisions right below one; with null the provinces.")
+    @strawberry.field(
+        description="The divisions right below one; with null the provinces.",
+        directives=[CATALOGUE],
+        metadata={"list_size": 20},
+    )
     def divisions(
         self,
         info: Info[Context, None],
@@ -348,7 +367,9 @@ class CatalogueQuery:
             raise UnknownDivisionError(code=code)
         return cast("list[Division]", parent.children)
 
-    @strawberry.field(description="One division; null when the code is well-formed but unknown.")
+    @strawberry.field(
+        description="One division; null when the code is well-formed but unknown.", directives=[CATALOGUE]
+    )
     def division(
         self,
         info: Info[Context, None],
@@ -357,7 +378,7 @@ class CatalogueQuery:
         """Find a division."""
         return cast("Division | None", snapshot_of(info).division(division_code(code)))
 
-    @strawberry.field(description="Units that implement items, ordered by id.")
+    @strawberry.field(description="Units that implement items, ordered by id.", directives=[CATALOGUE])
     def departments(
         self,
         info: Info[Context, None],
@@ -370,7 +391,7 @@ class CatalogueQuery:
         """Page through units."""
         return list_departments(snapshot_of(info), house_code(division_code), first, after)
 
-    @strawberry.field(description="One unit; null when there is none.")
+    @strawberry.field(description="One unit; null when there is none.", directives=[CATALOGUE])
     def department(
         self,
         info: Info[Context, None],
@@ -379,7 +400,7 @@ class CatalogueQuery:
         """Find a unit."""
         return cast("Department | None", snapshot_of(info).department(raw_id_of("Department", id)))
 
-    @strawberry.field(description="The first screen of the app in one piece.")
+    @strawberry.field(description="The first screen of the app in one piece.", directives=[CATALOGUE])
     def home(
         self,
         info: Info[Context, None],

@@ -10,10 +10,11 @@ from datetime import date, datetime
 from typing import Annotated, Any
 
 import strawberry
-from graphql import GraphQLResolveInfo
 
 from domain import catalogue as domain
+from engine.vetting import source_classes
 from loaders import catalogue_views as views
+from resolvers.caching import CATALOGUE, STATUS, catalogue_entity
 from resolvers.node import Node, PageInfo, Sourced, describe_enum
 
 describe_enum(
@@ -111,24 +112,29 @@ describe_enum(
 )
 
 
-@strawberry.type(description="One of the 21 categories of services.")
+@strawberry.type(
+    description="One of the 21 categories of services.",
+    directives=[catalogue_entity("code")],
+)
 class Category(Node):
     """Source: CategoryView."""
+
+    is_type_of = source_classes(views.CategoryView)
 
     code: str = strawberry.field(description="Two digits, 01 to 21.")
     name: str = strawberry.field(description="Name in Chinese.")
     name_en: str = strawberry.field(description="Name in English.")
     item_count: int = strawberry.field(description="Number of items in use in this category.")
 
-    @classmethod
-    def is_type_of(cls, source: Any, _info: GraphQLResolveInfo[Any]) -> bool:
-        """Recognise a source object."""
-        return isinstance(source, views.CategoryView)
 
-
-@strawberry.type(description="An administrative division: province, city, county or township.")
+@strawberry.type(
+    description="An administrative division: province, city, county or township.",
+    directives=[catalogue_entity("index")],
+)
 class Division(Node):
     """Source: DivisionView."""
+
+    is_type_of = source_classes(views.DivisionView)
 
     code: str = strawberry.field(
         description="GB/T 2260 code: 6 digits down to the county, 9 for a township (GB/T 10114)."
@@ -143,24 +149,19 @@ class Division(Node):
         description="Number of items in use that are implemented in this very division."
     )
 
-    @classmethod
-    def is_type_of(cls, source: Any, _info: GraphQLResolveInfo[Any]) -> bool:
-        """Recognise a source object."""
-        return isinstance(source, views.DivisionView)
 
-
-@strawberry.type(description="A unit that implements items in one division.")
+@strawberry.type(
+    description="A unit that implements items in one division.",
+    directives=[catalogue_entity("index")],
+)
 class Department(Node):
     """Source: DepartmentView."""
+
+    is_type_of = source_classes(views.DepartmentView)
 
     name: str = strawberry.field(description="Name of the unit.")
     division: Division = strawberry.field(description="The division the unit works for.")
     item_count: int = strawberry.field(description="Number of items in use that the unit implements.")
-
-    @classmethod
-    def is_type_of(cls, source: Any, _info: GraphQLResolveInfo[Any]) -> bool:
-        """Recognise a source object."""
-        return isinstance(source, views.DepartmentView)
 
 
 @strawberry.type(description="A time limit.")
@@ -203,18 +204,18 @@ class Fee:
     waivable: bool = strawberry.field(description="Whether it can be reduced or waived.")
 
 
-@strawberry.type(description="One cited article of a law; the same article is the same object everywhere.")
+@strawberry.type(
+    description="One cited article of a law; the same article is the same object everywhere.",
+    directives=[catalogue_entity("id")],
+)
 class LegalBasis(Node):
     """Source: LegalBasisView."""
+
+    is_type_of = source_classes(views.LegalBasisView)
 
     law: str = strawberry.field(description="Name of the law or regulation.")
     article: str = strawberry.field(description="Article cited, empty when not stated.")
     text: str = strawberry.field(description="Text of the article, empty when not supplied.")
-
-    @classmethod
-    def is_type_of(cls, source: Any, _info: GraphQLResolveInfo[Any]) -> bool:
-        """Recognise a source object."""
-        return isinstance(source, views.LegalBasisView)
 
 
 @strawberry.type(description="What one holds in the end.")
@@ -244,10 +245,13 @@ class Faq:
 
 
 @strawberry.type(
-    description="A government service item as one unit in one division implements it (政务服务事项)."
+    description="A government service item as one unit in one division implements it (政务服务事项).",
+    directives=[catalogue_entity("index")],
 )
 class ServiceItem(Node):
     """Source: ItemView."""
+
+    is_type_of = source_classes(views.ItemView)
 
     row_id: str = strawberry.field(description="The item's own id in the source system.")
     name: str = strawberry.field(description="Name of the item.")
@@ -307,7 +311,9 @@ class ServiceItem(Node):
         description="When the source changed it, UTC; null when not stated."
     )
 
-    @strawberry.field(description="Items that people who look at this one may need as well.")
+    @strawberry.field(
+        description="Items that people who look at this one may need as well.", directives=[CATALOGUE]
+    )
     def related(
         self: Any,
         first: Annotated[int, strawberry.argument(description="How many, 1 to 100.")] = 6,
@@ -315,11 +321,6 @@ class ServiceItem(Node):
         """List items like this one, offered to the same citizen."""
         related: list[ServiceItem] = self.snapshot.related(self, first)
         return related
-
-    @classmethod
-    def is_type_of(cls, source: Any, _info: GraphQLResolveInfo[Any]) -> bool:
-        """Recognise a source object."""
-        return isinstance(source, views.ItemView)
 
 
 @strawberry.type(description="How many hits a value has, whatever page is shown.")
@@ -335,14 +336,21 @@ class FacetCount:
 class ServiceItemFacets:
     """Source: catalogue_search.Facets."""
 
-    categories: list[FacetCount] = strawberry.field(description="By category code.")
-    levels: list[FacetCount] = strawberry.field(description="By level.")
-    divisions: list[FacetCount] = strawberry.field(
-        description="By division: the level right below the filter's division, else the cities."
+    categories: list[FacetCount] = strawberry.field(
+        description="By category code.", metadata={"list_size": 21}
     )
-    departments: list[FacetCount] = strawberry.field(description="By unit, the 20 with the most hits.")
-    audiences: list[FacetCount] = strawberry.field(description="By audience.")
-    online_depths: list[FacetCount] = strawberry.field(description="By online depth.")
+    levels: list[FacetCount] = strawberry.field(description="By level.", metadata={"list_size": 6})
+    divisions: list[FacetCount] = strawberry.field(
+        description="By division: the level right below the filter's division, else the cities.",
+        metadata={"list_size": 20},
+    )
+    departments: list[FacetCount] = strawberry.field(
+        description="By unit, the 20 with the most hits.", metadata={"list_size": 20}
+    )
+    audiences: list[FacetCount] = strawberry.field(description="By audience.", metadata={"list_size": 7})
+    online_depths: list[FacetCount] = strawberry.field(
+        description="By online depth.", metadata={"list_size": 5}
+    )
 
 
 @strawberry.type(description="A part of a text that matches, in Unicode code points.")
@@ -381,7 +389,7 @@ class ServiceItemSuggestion:
     item_count: int = strawberry.field(description="Number of items of that name for the division.")
 
 
-@strawberry.type(description="Which catalogue is served, and how far it can be trusted.")
+@strawberry.type(description="Which catalogue is served, and how far it can be trusted.", directives=[STATUS])
 class CatalogueStatus(Sourced):
     """Source: loaders.catalogue.Freshness through `catalogue_status`."""
 
@@ -395,7 +403,9 @@ class CatalogueStatus(Sourced):
 class Home:
     """Everything the first screen shows."""
 
-    categories: list[Category] = strawberry.field(description="The 21 categories, in order.")
+    categories: list[Category] = strawberry.field(
+        description="The 21 categories, in order.", metadata={"list_size": 21}
+    )
     popular: list[ServiceItem] = strawberry.field(description="What people of the division look at most.")
     newest: list[ServiceItem] = strawberry.field(description="What changed last for the division.")
     catalogue_status: CatalogueStatus = strawberry.field(description="How fresh the catalogue is.")
