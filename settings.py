@@ -97,6 +97,20 @@ class Settings(BaseSettings):
         default=(), description="Origins that browsers may call from, separated by commas."
     )
 
+    compiled_execution: bool = Field(
+        default=True, description="Compile operations that come again; off: graphql-core runs everything."
+    )
+    fragment_cache_bytes: int = Field(
+        default=64_000_000,
+        ge=0,
+        description="Most bytes of ready JSON of single objects that a worker keeps; 0: none.",
+    )
+    response_cache_bytes: int = Field(
+        default=64_000_000,
+        ge=0,
+        description="Most bytes of whole public answers that a worker keeps; 0: none.",
+    )
+
     snapshot_poll_s: float = Field(
         default=5, gt=0, le=60, description="How often versions are polled when Redis says nothing."
     )

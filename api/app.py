@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from api.compiled import CompiledExecution
 from api.cors import Cors
 from api.documents import AutomaticDocuments, TrustedDocuments
 from api.errors import RequestError
@@ -79,20 +80,7 @@ class Application:
 
     def _build_graphql(self, schema: strawberry.Schema, trusted: TrustedDocuments) -> GraphQLOverHTTP:
         settings = self._settings
-        preparer = Preparer(
-            schema,
-            Limits(
-                max_tokens=settings.max_tokens,
-                max_depth=settings.max_depth,
-                max_aliases=settings.max_aliases,
-                max_cost=settings.max_cost,
-                max_list=settings.max_list_variable,
-                max_variable_depth=settings.max_variable_depth,
-            ),
-            timeout_s=settings.execution_timeout_s,
-            introspection=settings.allows_introspection,
-            observe_error=self._metrics.error,
-        )
+        preparer = make_preparer(settings, schema, self._metrics.error)
         return GraphQLOverHTTP(
             preparer,
             trusted,
@@ -103,6 +91,7 @@ class Application:
                 body_timeout_s=settings.execution_timeout_s,
                 trusted_only=settings.trusted_documents_only,
                 log_sample=settings.log_sample,
+                explains=not settings.is_production,
             ),
             metrics=self._metrics,
             cors=Cors(settings.cors_origins),
@@ -223,6 +212,34 @@ def create_app(
         schema if schema is not None else house_schema,
         trusted if trusted is not None else TrustedDocuments.load(),
         opener,
+    )
+
+
+def make_preparer(
+    settings: Settings, schema: strawberry.Schema, observe_error: Callable[[str], None]
+) -> Preparer:
+    """Make what prepares documents, with the limits, the engine and the caches that the settings ask for."""
+    front: CompiledExecution | None = None
+    if settings.compiled_execution:
+        front = CompiledExecution(
+            schema,
+            fragment_bytes=settings.fragment_cache_bytes,
+            response_bytes=settings.response_cache_bytes,
+        )
+    return Preparer(
+        schema,
+        Limits(
+            max_tokens=settings.max_tokens,
+            max_depth=settings.max_depth,
+            max_aliases=settings.max_aliases,
+            max_cost=settings.max_cost,
+            max_list=settings.max_list_variable,
+            max_variable_depth=settings.max_variable_depth,
+        ),
+        timeout_s=settings.execution_timeout_s,
+        introspection=settings.allows_introspection,
+        observe_error=observe_error,
+        front=front,
     )
 
 

@@ -50,6 +50,7 @@ class Exchange:
         "content_encoding",
         "content_length",
         "content_type",
+        "explain",
         "if_none_match",
         "language",
         "media_type",
@@ -60,7 +61,7 @@ class Exchange:
 
     def __init__(self, headers: Headers) -> None:
         accept = accept_encoding = accept_language = authorization = content_encoding = None
-        content_length = content_type = if_none_match = origin = request_id = None
+        content_length = content_type = explain = if_none_match = origin = request_id = None
         for name, value in headers:
             match name:
                 case b"accept":
@@ -84,12 +85,15 @@ class Exchange:
                     request_id = value.decode("latin-1")
                 case b"authorization":
                     authorization = value
+                case b"x-explain":
+                    explain = value
         self.accept: str | None = accept
         self.accept_encoding: str | None = accept_encoding
         self.authorization: bytes | None = authorization
         self.content_encoding: bytes | None = content_encoding
         self.content_length: bytes | None = content_length
         self.content_type: str | None = content_type
+        self.explain = explain == b"1"
         self.if_none_match: str | None = if_none_match
         self.origin: str | None = origin
         self.language: Language = language(accept_language)

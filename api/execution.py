@@ -10,13 +10,13 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from inspect import isawaitable
+from time import perf_counter
 from typing import Any, Final, Protocol, cast
 
 import orjson
 import strawberry
 from graphql import (
     DocumentNode,
-    ExecutionResult,
     FieldsOnCorrectTypeRule,
     GraphQLError,
     GraphQLSyntaxError,
@@ -59,12 +59,14 @@ class Outcome(Struct, frozen=True):
     """The answer to one operation: JSON bytes, the status for clients that read it, codes of errors.
 
     `cache_control` is what the answer allows caches to do; None means that nobody but the client may keep it.
+    `tag` is the strong validator of the body, where it is known already.
     """
 
     body: bytes
-    status: HTTPStatus
+    status: HTTPStatus = HTTPStatus.OK
     codes: tuple[str, ...] = ()
     cache_control: str | None = None
+    tag: str | None = None
 
 
 class Operation(Protocol):
@@ -78,8 +80,20 @@ class Operation(Protocol):
     def is_query(self) -> bool:
         """Whether it may be run by GET."""
 
-    async def execute(self, variables: Mapping[str, Any], context: Context) -> Outcome:
-        """Run the operation. Raises: RequestError when limits refuse the variables."""
+    async def execute(
+        self, variables: Mapping[str, Any], context: Context, *, explain: bool = False
+    ) -> Outcome:
+        """Run the operation, and say how under `extensions.explain` when asked to.
+
+        Raises: RequestError when limits refuse the variables.
+        """
+
+
+class Front(Protocol):
+    """What may run operations in graphql-core's place."""
+
+    def operation(self, text: str, document: DocumentNode, core: CoreOperation) -> Operation:
+        """Give the operation that runs in place of `core`, of a document that is valid and within limits."""
 
 
 class InvalidDocumentError(Exception):
@@ -106,7 +120,9 @@ class Preparer:
         timeout_s: float,
         introspection: bool,
         observe_error: Callable[[str], None],
+        front: Front | None = None,
     ) -> None:
+        self._front = front
         self._schema = schema
         self._limits = limits
         self._timeout_s = timeout_s
@@ -137,9 +153,10 @@ class Preparer:
             raise RequestError("OPERATION_NOT_SUPPORTED")
         cost = CostReader(self._schema._schema, document, self._limits).read(node)
         cost.check_fixed()
-        return CoreOperation(
+        core = CoreOperation(
             self._schema, document, node, cost, timeout_s=self._timeout_s, observe_error=self._observe_error
         )
+        return core if self._front is None else self._front.operation(text, document, core)
 
     def _parse(self, text: str) -> DocumentNode:
         limits = self._limits
@@ -177,9 +194,10 @@ class CoreOperation:
         "_limits",
         "_observe_error",
         "_schema",
-        "_timeout_s",
         "is_query",
         "name",
+        "node",
+        "timeout_s",
     )
 
     def __init__(
@@ -196,16 +214,28 @@ class CoreOperation:
         self._document = document
         self._cost = cost
         self._limits = cost.limits
-        self._timeout_s = timeout_s
         self._observe_error = observe_error
+        self.node = node
+        self.timeout_s = timeout_s
         self.name = node.name.value if node.name else None
         self.is_query = node.operation is OperationType.QUERY
 
-    async def execute(self, variables: Mapping[str, Any], context: Context) -> Outcome:
-        """Run the operation, at most for the set time; work that is still running then is cancelled."""
+    def check(self, variables: Mapping[str, Any]) -> None:
+        """Refuse variables that are beyond the limits. Raises: RequestError."""
         if variables:
             check_variables(variables, self._limits)
         self._cost.check(variables)
+
+    def cost(self, variables: Mapping[str, Any]) -> int:
+        """Compute what the operation costs with these variables."""
+        return self._cost.cost.of(variables)
+
+    async def execute(
+        self, variables: Mapping[str, Any], context: Context, *, explain: bool = False
+    ) -> Outcome:
+        """Run the operation, at most for the set time; work that is still running then is cancelled."""
+        self.check(variables)
+        started = perf_counter()
         result = execute(
             self._schema._schema,
             self._document,
@@ -218,23 +248,42 @@ class CoreOperation:
         )
         if isawaitable(result):
             try:
-                async with asyncio.timeout(self._timeout_s):
+                async with asyncio.timeout(self.timeout_s):
                     result = await result
             except TimeoutError:
-                raise RequestError(TIMEOUT, seconds=self._timeout_s) from None
-        return self._outcome(result, context)
+                raise RequestError(TIMEOUT, seconds=self.timeout_s) from None
+        explanation = self._explanation(variables, perf_counter() - started) if explain else None
+        return self.outcome(result.data, result.errors or (), context, explanation)
 
-    def _outcome(self, result: ExecutionResult, context: Context) -> Outcome:
-        if not result.errors:
-            return Outcome(_dump({"data": result.data}), HTTPStatus.OK)
-        formatter = ErrorFormatter(context.language, context.request_id, self._observe_error)
-        errors = list(formatter.format_all(result.errors))
-        codes = tuple(error["extensions"]["code"] for error in errors)
-        # An error about a field has a path; without one, the variables were refused and nothing ran.
-        if result.data is None and all(error.path is None for error in result.errors):
-            return Outcome(_dump({"errors": errors}), HTTPStatus.BAD_REQUEST, codes)
-        return Outcome(_dump({"errors": errors, "data": result.data}), HTTPStatus.OK, codes)
+    def outcome(
+        self,
+        data: dict[str, Any] | None,
+        errors: Sequence[GraphQLError],
+        context: Context,
+        explanation: Mapping[str, Any] | None = None,
+    ) -> Outcome:
+        """Word the errors and write the JSON."""
+        codes: tuple[str, ...] = ()
+        answer: dict[str, Any] = {}
+        status = HTTPStatus.OK
+        if errors:
+            formatter = ErrorFormatter(context.language, context.request_id, self._observe_error)
+            answer["errors"] = formatted = list(formatter.format_all(errors))
+            codes = tuple(error["extensions"]["code"] for error in formatted)
+        if errors and was_refused(data, errors):
+            status = HTTPStatus.BAD_REQUEST
+        else:
+            answer["data"] = data
+        if explanation is not None:
+            answer["extensions"] = {"explain": explanation}
+        return Outcome(orjson.dumps(answer, option=orjson.OPT_NON_STR_KEYS), status, codes)
+
+    def _explanation(self, variables: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        ms = round(seconds * 1000, 3)
+        reason = "compiled execution is off, or the variables were refused"
+        return {"compiled": False, "reason": reason, "cost": self.cost(variables), "ms": ms}
 
 
-def _dump(value: dict[str, Any]) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+def was_refused(data: dict[str, Any] | None, errors: Sequence[GraphQLError]) -> bool:
+    """Tell whether the variables were refused and nothing ran: an error about a field has a path."""
+    return data is None and all(error.path is None for error in errors)

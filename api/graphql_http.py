@@ -7,7 +7,6 @@ request is always answered 200, because older clients trust nothing else.
 
 from __future__ import annotations
 
-import hashlib
 import random
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import orjson
 import structlog
 from msgspec import Struct
 
+from api.compiled import CompiledOperation
 from api.compression import MIN_BYTES, compress
 from api.cors import Cors
 from api.documents import AutomaticDocuments, BoundedCache, TrustedDocuments, document_hash
@@ -36,6 +36,7 @@ from api.execution import InvalidDocumentError, Operation, Outcome, Preparer
 from api.metrics import Metrics
 from api.negotiation import GRAPHQL_RESPONSE, JSON, encoding, is_json_body, media_type
 from api.parameters import Parameters, from_body, from_query_string
+from engine.responses import etag_of
 from resolvers.context import Context, Language
 
 log = structlog.get_logger(__name__)
@@ -62,12 +63,16 @@ _MALFORMED: Final = frozenset(
 
 
 class HttpLimits(Struct, frozen=True):
-    """The bounds that concern the transport, and how much of success is logged (0 to 1)."""
+    """The bounds that concern the transport, and how much of success is logged (0 to 1).
+
+    With `explains` a request with `X-Explain: 1` is told how it was answered.
+    """
 
     max_body_bytes: int
     body_timeout_s: float
     trusted_only: bool
     log_sample: float
+    explains: bool = False
 
 
 class _Answer(Struct, frozen=True):
@@ -113,6 +118,8 @@ class GraphQLOverHTTP:
             except (RequestError, InvalidDocumentError) as error:
                 log.error("documents.trusted_invalid", digest=digest, code=error.code)
                 continue
+            if isinstance(operation, CompiledOperation):
+                operation.trust()
             self._trusted_operations[digest, None] = operation
             if operation.name:
                 self._trusted_operations[digest, operation.name] = operation
@@ -202,11 +209,11 @@ class GraphQLOverHTTP:
         if not operation.is_query:
             raise RequestError("MUTATION_OVER_GET")
         outcome = await self._run(operation, parameters, exchange)
-        if outcome.codes or parameters.digest is None:
+        if outcome.codes or parameters.digest is None or self._explains(exchange):
             headers: tuple[tuple[bytes, bytes], ...] = ((b"cache-control", b"no-store"),)
             return self._completed(outcome, exchange, headers)
         # The representation is the same for all content codings: a weak tag compares across them.
-        tag = b'W/"' + hashlib.blake2b(outcome.body, digest_size=12).hexdigest().encode() + b'"'
+        tag = b"W/" + (outcome.tag or etag_of(outcome.body)).encode()
         policy = _PRIVATE if exchange.authorization else outcome.cache_control or _PRIVATE
         headers = ((b"cache-control", policy.encode()), (b"etag", tag))
         if _matches(exchange.if_none_match, tag):
@@ -259,7 +266,12 @@ class GraphQLOverHTTP:
 
     async def _run(self, operation: Operation, parameters: Parameters, exchange: Exchange) -> Outcome:
         context = self._make_context(exchange.language, exchange.request_id)
+        if self._explains(exchange):
+            return await operation.execute(parameters.variables, context, explain=True)
         return await operation.execute(parameters.variables, context)
+
+    def _explains(self, exchange: Exchange) -> bool:
+        return exchange.explain and self._limits.explains
 
     def _completed(
         self, outcome: Outcome, exchange: Exchange, headers: tuple[tuple[bytes, bytes], ...] = ()

@@ -1,0 +1,132 @@
+"""Operations on compiled plans, with the caches that the schema's policies allow.
+
+What refuses a request stays where it was: limits, costs and the wording of errors are those of
+`api.execution`. An operation that is seen for the first time, or that the engine does not compile, runs on
+graphql-core with the same answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Mapping
+from typing import Any, Final
+
+import strawberry
+from graphql import DocumentNode
+
+from api.errors import TIMEOUT, RequestError
+from api.execution import CoreOperation, Outcome, was_refused
+from engine.compiler import check_schema, conditions
+from engine.documents import Prepared, PreparedOperation
+from engine.executor import Engine
+from engine.fragments import FragmentCache
+from engine.plan import UnsupportedError
+from engine.responses import ResponseCache
+from engine.result import Result
+from engine.values import VariableReader, has_nested_variables
+from resolvers.context import Context
+
+# Most documents of strangers come once: compiling them, and keeping their answers, would be work for nothing.
+COMPILE_AFTER: Final = 2
+
+
+class CompiledExecution:
+    """The engine of one process over one schema; a cache of 0 bytes is none."""
+
+    def __init__(self, schema: strawberry.Schema, *, fragment_bytes: int, response_bytes: int) -> None:
+        self._schema = schema
+        self.engine = Engine(
+            schema,
+            compile_after=COMPILE_AFTER,
+            fragments=FragmentCache(fragment_bytes) if fragment_bytes else None,
+            responses=ResponseCache(response_bytes) if response_bytes else None,
+            versions=_versions,
+            language=_language,
+        )
+
+    def operation(self, text: str, document: DocumentNode, core: CoreOperation) -> CompiledOperation:
+        """Put the engine in front of an operation of a document that was parsed, bounded and validated."""
+        prepared = Prepared(text, document, [], {core.name: self._prepare(document, core)})
+        return CompiledOperation(self.engine, prepared, core)
+
+    def _prepare(self, document: DocumentNode, core: CoreOperation) -> PreparedOperation:
+        node = core.node
+        names: tuple[str, ...] = ()
+        reason: str | None = None
+        try:
+            check_schema(self._schema)
+            names = conditions(document, node)
+        except UnsupportedError as error:
+            reason = str(error)
+        exact = has_nested_variables(list(document.definitions))
+        reader = VariableReader(self._schema._schema, node, exact=exact)
+        return PreparedOperation(core.name, node.operation.value, node, reader, names, reason)
+
+
+class CompiledOperation:
+    """An operation that the engine runs."""
+
+    __slots__ = ("_core", "_engine", "_operation", "_prepared", "is_query", "name")
+
+    def __init__(self, engine: Engine, prepared: Prepared, core: CoreOperation) -> None:
+        self._engine = engine
+        self._prepared = prepared
+        self._operation = prepared.operations[core.name]
+        self._core = core
+        self.name = core.name
+        self.is_query = core.is_query
+
+    def trust(self) -> None:
+        """Compile at the first request: the operation is known to come again."""
+        self._prepared.pinned = True
+        self._operation.sightings = COMPILE_AFTER
+
+    async def execute(
+        self, variables: Mapping[str, Any], context: Context, *, explain: bool = False
+    ) -> Outcome:
+        """Run the operation, at most for the set time; work that is still running then is cancelled.
+
+        Raises: RequestError when limits refuse the variables, or the time is over.
+        """
+        core = self._core
+        core.check(variables)
+        timeout_s = core.timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                result = await self._engine.execute(
+                    self._prepared, dict(variables), self.name, context, explain=explain
+                )
+        except TimeoutError:
+            raise RequestError(TIMEOUT, seconds=timeout_s) from None
+        if result.errors and was_refused(result.data, result.errors):
+            # How many of the errors of variables are told is decided there.
+            return await core.execute(variables, context, explain=explain)
+        if explain:
+            explanation = _explanation(result, core.cost(variables))
+            return core.outcome(result.data, result.errors, context, explanation)
+        if result.errors:
+            return core.outcome(result.data, result.errors, context)
+        policy, stored = result.policy, result.stored
+        cache_control = policy.header() if policy.is_cacheable else None
+        if stored is not None:
+            return Outcome(stored.body, cache_control=cache_control, tag=stored.etag)
+        return Outcome(result.body, cache_control=cache_control)
+
+    def source(self, variables: Mapping[str, Any]) -> str:
+        """Give the Python that the engine writes for the operation, or why there is none."""
+        return self._engine.source(self._prepared.text, self.name, dict(variables))
+
+
+def _explanation(result: Result, cost: int) -> dict[str, Any]:
+    if result.explanation is None:
+        return {"compiled": False, "reason": result.reason, "cost": cost}
+    return {**result.explanation.as_dict(), "cost": cost}
+
+
+def _versions(context: Context) -> Hashable:
+    snapshot = context.catalogue
+    return None if snapshot is None else (snapshot.version, snapshot.revision)
+
+
+def _language(context: Context) -> str:
+    return context.language
