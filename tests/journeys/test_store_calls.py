@@ -54,17 +54,10 @@ class Calls(monitoring.CommandListener):
     def __init__(self) -> None:
         self.sent: list[tuple[str, str]] = []
         self.updates = 0
-        self._seen: set[int] = set()
-        self.updates = 0
-        self._seen: set[int] = set()
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
-        """Note a command and what it is for, once: the driver may tell twice of the same one."""
-        if event.request_id in self._seen:
-            return
-        self._seen.add(event.request_id)
+        """Note a command and what it is for."""
         self.sent.append((event.command_name, str(event.command.get(event.command_name))))
-        self.updates += len(event.command.get("updates", ()))
         self.updates += len(event.command.get("updates", ()))
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
