@@ -266,7 +266,8 @@ def highlights(text: TextRecord, match: Match) -> list[TextRange]:
 def _literal_spans(folded: str, needles: tuple[str, ...]) -> list[tuple[int, int]]:
     spans = []
     for index, needle in enumerate(needles):
-        if index and len(needle) < 2:
+        # A text of nothing but marks folds to nothing; synonyms of one character say too little.
+        if len(needle) < (2 if index else 1):
             continue
         at = folded.find(needle)
         while at >= 0:

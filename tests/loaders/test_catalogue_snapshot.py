@@ -9,11 +9,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from catalogue_world import BASIS, BUILT_AT, DEPARTMENTS, DIVISIONS, GUIDES, PLACE, snapshot_of
 
 from domain.catalogue import Audience, ItemType, Level, ServiceItem, TimeLimit
 from domain.text import fold, fold_with_offsets, latin_spelling, terms
+from loaders.catalogue_match import Match
+from loaders.catalogue_search import highlights
 from loaders.catalogue_snapshot import (
     CatalogueSnapshot,
     DuplicateItemError,
@@ -396,3 +399,10 @@ def test_terms_and_spelling() -> None:
     assert latin_spelling("she bao") == "shebao"
     assert latin_spelling("65岁") is None
     assert latin_spelling("65") is None
+
+
+def test_a_needle_that_folds_to_nothing_is_not_looked_for(snapshot: CatalogueSnapshot) -> None:
+    record = snapshot.tables.text(0)
+    match = Match(np.zeros(1, np.uint8), ("", record.name[:2]))
+    assert highlights(record, match) == [TextRange(0, 2)]
+    assert highlights(record, Match(np.zeros(1, np.uint8), ("",))) == []
