@@ -110,7 +110,7 @@ def database_name(mongodb_uri: str) -> Iterator[str]:
     yield name
 
     async def drop() -> None:
-        async with open_mongodb(mongodb_uri, 10_000) as client:
+        async with open_mongodb(mongodb_uri, 60_000) as client:
             await client.drop_database(name)
 
     asyncio.run(drop())
