@@ -78,6 +78,23 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+@app.command("explain")
+def explain_command(
+    file: Annotated[Path, typer.Argument(help="A file with a GraphQL query.", exists=True, dir_okay=False)],
+    *,
+    variables: Annotated[str, typer.Option(help="The variables as a JSON object.")] = "{}",
+    operation: Annotated[str | None, typer.Option(help="Which operation, where there are several.")] = None,
+    source: Annotated[bool, typer.Option("--source", help="Print the generated Python instead.")] = False,
+) -> None:
+    """Run a query on the published catalogue and show how it is answered: plan, cost, times, caches."""
+    from cli.explain import explain, show_source
+
+    if source:
+        show_source(read_settings(), file, variables, operation)
+    else:
+        run_async(explain(read_settings(), file, variables, operation))
+
+
 @app.command("settings")
 def settings_command(
     markdown: Annotated[bool, typer.Option(help="Print the reference (docs/settings.md) instead.")] = False,
