@@ -95,6 +95,7 @@ class Health:
                 await probe()
         except TimeoutError:
             return "timeout"
-        except (PyMongoError, RedisError, OSError):
+        except (PyMongoError, RedisError, OSError, RuntimeError):
+            # uvloop raises RuntimeError for a transport that was closed under a client.
             return "unreachable"
         return "ok"

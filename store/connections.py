@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pymongo import AsyncMongoClient
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+
+class _Connection(Connection):
+    """A connection that says so when it was lost: uvloop raises RuntimeError for a closed transport."""
+
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError(str(error)) from error
 
 
 def open_mongodb(
@@ -43,6 +58,7 @@ def open_redis(url: str, timeout_ms: int, *, answer_timeout_ms: int | None = Non
     """
     return Redis.from_url(
         url,
+        connection_class=_Connection,
         socket_timeout=(answer_timeout_ms or timeout_ms) / 1000,
         socket_connect_timeout=timeout_ms / 1000,
         health_check_interval=30,

@@ -123,4 +123,3 @@ def test_reads_cost_no_store_call_and_views_one(quiet_client: httpx.Client, call
     assert set(calls.sent) == {("update", "item_views")}
     assert len(calls.sent) <= 2  # the interval may have ended between two requests
     assert calls.updates == len(found) > 40
-    assert calls.updates == len(found) > 40
