@@ -8,11 +8,11 @@ import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -160,7 +160,7 @@ class _LoopReader:
         self._values = values
         self._loop = loop
         self._stopped = False
-        self._fetching: Future[list[ServiceItem]] | None = None
+        self._fetching: asyncio.Task[Any] | None = None
 
     def stop(self) -> None:
         """End the reading with an error; to be called in the loop."""
@@ -170,13 +170,14 @@ class _LoopReader:
 
     def __iter__(self) -> Iterator[ServiceItem]:
         while not self._stopped:
-            self._fetching = asyncio.run_coroutine_threadsafe(self._fetch(), self._loop)
-            if not (batch := self._fetching.result()):
+            fetching = asyncio.run_coroutine_threadsafe(self._fetch(), self._loop)
+            if not (batch := fetching.result()):
                 return
             yield from batch
         raise InterruptedError("the publication was cancelled")
 
     async def _fetch(self) -> list[ServiceItem]:
+        self._fetching = asyncio.current_task()
         batch: list[ServiceItem] = []
         if self._stopped:
             raise InterruptedError("the publication was cancelled")
