@@ -35,6 +35,7 @@ from api.metrics import CONTENT_TYPE, Metrics, render
 from api.negotiation import accepts_html
 from api.resources import Resources, open_resources
 from api.views import Views
+from domain.access import Viewer
 from loaders.catalogue import Catalogue
 from resolvers.context import Context, Language
 from resolvers.schema import schema as house_schema
@@ -86,6 +87,7 @@ class Application:
             trusted,
             self._automatic_documents,
             self._make_context,
+            self._authenticate,
             limits=HttpLimits(
                 max_body_bytes=settings.max_body_bytes,
                 body_timeout_s=settings.execution_timeout_s,
@@ -102,7 +104,10 @@ class Application:
             raise RequestError("NOT_READY")
         return self._automatic
 
-    def _make_context(self, language: Language, request_id: str) -> Context:
+    async def _authenticate(self, authorization: bytes) -> Viewer:
+        raise RequestError("INVALID_TOKEN")
+
+    def _make_context(self, language: Language, request_id: str, viewer: Viewer | None) -> Context:
         resources, views = self._resources, self._views
         if resources is None or views is None:
             raise RequestError("NOT_READY")
@@ -114,6 +119,7 @@ class Application:
             language=language,
             request_id=request_id,
             now=datetime.now(UTC),
+            viewer=viewer,
         )
 
     # --- life ---------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ from api.execution import InvalidDocumentError, Operation, Outcome, Preparer
 from api.metrics import Metrics
 from api.negotiation import GRAPHQL_RESPONSE, JSON, encoding, is_json_body, media_type
 from api.parameters import Parameters, from_body, from_query_string
+from domain.access import Viewer
 from engine.responses import etag_of
 from resolvers.context import Context, Language
 
@@ -91,7 +92,8 @@ class GraphQLOverHTTP:
         preparer: Preparer,
         trusted: TrustedDocuments,
         automatic: Callable[[], AutomaticDocuments],
-        make_context: Callable[[Language, str], Context],
+        make_context: Callable[[Language, str, Viewer | None], Context],
+        authenticate: Callable[[bytes], Awaitable[Viewer]],
         *,
         limits: HttpLimits,
         metrics: Metrics,
@@ -101,6 +103,7 @@ class GraphQLOverHTTP:
         self._trusted = trusted
         self._automatic = automatic
         self._make_context = make_context
+        self._authenticate = authenticate
         self._limits = limits
         self._metrics = metrics
         self._cors = cors
@@ -265,7 +268,8 @@ class GraphQLOverHTTP:
         return operation
 
     async def _run(self, operation: Operation, parameters: Parameters, exchange: Exchange) -> Outcome:
-        context = self._make_context(exchange.language, exchange.request_id)
+        viewer = await self._authenticate(exchange.authorization) if exchange.authorization else None
+        context = self._make_context(exchange.language, exchange.request_id, viewer)
         if self._explains(exchange):
             return await operation.execute(parameters.variables, context, explain=True)
         return await operation.execute(parameters.variables, context)

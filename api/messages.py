@@ -43,6 +43,11 @@ REQUEST_TEXTS: Final[dict[str, tuple[HTTPStatus, str, str]]] = {
         "HTTP 接口不支持订阅操作。",
         "Subscriptions are not served over HTTP.",
     ),
+    "INVALID_TOKEN": (
+        HTTPStatus.UNAUTHORIZED,
+        "登录凭证无效，请重新登录。",
+        "The access token is not valid; sign in again.",
+    ),
     "INVALID_JSON": (HTTPStatus.BAD_REQUEST, "请求体不是有效的 JSON。", "The body is not valid JSON."),
     "INVALID_PARAMETER": (
         HTTPStatus.BAD_REQUEST,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct
 
+from domain.access import Viewer
+
 if TYPE_CHECKING:
     from loaders.catalogue import Freshness
     from loaders.catalogue_snapshot import CatalogueSnapshot
@@ -26,7 +28,8 @@ class Context(Struct, frozen=True):
     """The frozen context of one request.
 
     `catalogue` is pinned: a publish during the request is seen by the next one only. None means that this
-    process has no snapshot yet. `catalogue_freshness()` says how far it is confirmed. `now` is UTC.
+    process has no snapshot yet. `catalogue_freshness()` says how far it is confirmed. `now` is UTC. `viewer`
+    is None for somebody who is not signed in.
     """
 
     catalogue: CatalogueSnapshot | None
@@ -35,3 +38,4 @@ class Context(Struct, frozen=True):
     language: Language
     request_id: str
     now: datetime
+    viewer: Viewer | None = None
