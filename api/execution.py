@@ -17,6 +17,7 @@ import orjson
 import strawberry
 from graphql import (
     DocumentNode,
+    Executor,
     FieldsOnCorrectTypeRule,
     GraphQLError,
     GraphQLSyntaxError,
@@ -130,7 +131,21 @@ class Preparer:
         self._observe_error = observe_error
 
     def prepare(self, text: str, operation_name: str | None) -> Operation:
-        """Make an operation ready.
+        """Make a query or mutation ready.
+
+        Raises: RequestError, InvalidDocumentError.
+        """
+        core = self.check(text, operation_name)
+        if core.is_subscription:
+            raise RequestError("OPERATION_NOT_SUPPORTED")
+        return self.ready(text, core)
+
+    def ready(self, text: str, core: CoreOperation) -> Operation:
+        """Give what runs a checked query or mutation: compiled plans where the engine is on."""
+        return core if self._front is None else self._front.operation(text, core.document, core)
+
+    def check(self, text: str, operation_name: str | None) -> CoreOperation:
+        """Parse, bound and validate an operation of any kind.
 
         Raises: RequestError, InvalidDocumentError.
         """
@@ -149,14 +164,11 @@ class Preparer:
             if errors:
                 raise InvalidDocumentError(VALIDATION_FAILED, errors)
         node = _operation_node(document, operation_name)
-        if node.operation is OperationType.SUBSCRIPTION:
-            raise RequestError("OPERATION_NOT_SUPPORTED")
         cost = CostReader(self._schema._schema, document, self._limits).read(node)
         cost.check_fixed()
-        core = CoreOperation(
+        return CoreOperation(
             self._schema, document, node, cost, timeout_s=self._timeout_s, observe_error=self._observe_error
         )
-        return core if self._front is None else self._front.operation(text, document, core)
 
     def _parse(self, text: str) -> DocumentNode:
         limits = self._limits
@@ -190,11 +202,12 @@ class CoreOperation:
 
     __slots__ = (
         "_cost",
-        "_document",
         "_limits",
         "_observe_error",
         "_schema",
+        "document",
         "is_query",
+        "is_subscription",
         "name",
         "node",
         "timeout_s",
@@ -211,7 +224,7 @@ class CoreOperation:
         observe_error: Callable[[str], None],
     ) -> None:
         self._schema = schema
-        self._document = document
+        self.document = document
         self._cost = cost
         self._limits = cost.limits
         self._observe_error = observe_error
@@ -219,6 +232,7 @@ class CoreOperation:
         self.timeout_s = timeout_s
         self.name = node.name.value if node.name else None
         self.is_query = node.operation is OperationType.QUERY
+        self.is_subscription = node.operation is OperationType.SUBSCRIPTION
 
     def check(self, variables: Mapping[str, Any]) -> None:
         """Refuse variables that are beyond the limits. Raises: RequestError."""
@@ -238,7 +252,7 @@ class CoreOperation:
         started = perf_counter()
         result = execute(
             self._schema._schema,
-            self._document,
+            self.document,
             context_value=context,
             variable_values=dict(variables),
             operation_name=self.name,
@@ -254,6 +268,21 @@ class CoreOperation:
                 raise RequestError(TIMEOUT, seconds=self.timeout_s) from None
         explanation = self._explanation(variables, perf_counter() - started) if explain else None
         return self.outcome(result.data, result.errors or (), context, explanation)
+
+    def executor(
+        self, variables: Mapping[str, Any], context: Context, root: Any = None
+    ) -> Executor[Any] | list[GraphQLError]:
+        """Make what executes the operation once, or give the errors of the variables."""
+        return self._schema.execution_context_class.build(
+            self._schema._schema,
+            self.document,
+            root,
+            context,
+            dict(variables),
+            self.name,
+            max_coercion_errors=MAX_REPORTED_ERRORS,
+            is_awaitable=cast("Any", optimized_is_awaitable),
+        )
 
     def outcome(
         self,
