@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from types import FrameType
 from typing import Final
 
@@ -24,7 +25,7 @@ from starlette.routing import BaseRoute, Route
 from api.compiled import CompiledExecution
 from api.cors import Cors
 from api.documents import AutomaticDocuments, TrustedDocuments
-from api.errors import RequestError
+from api.errors import RequestError, word_refusal
 from api.exchange import SECURITY_HEADERS, Message, Receive, Scope, Send, request_id_from
 from api.execution import Preparer
 from api.graphiql import GraphiQL
@@ -120,6 +121,8 @@ class Application:
             request_id=request_id,
             now=datetime.now(UTC),
             viewer=viewer,
+            opened=resources.stores,
+            word=partial(word_refusal, language=language),
         )
 
     # --- life ---------------------------------------------------------------------------------------------

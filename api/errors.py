@@ -48,6 +48,14 @@ def text_of(code: str, language: Language, params: dict[str, Any]) -> str:
     return (english if language == "en" else chinese).format_map(_Params(params))
 
 
+def word_refusal(error: DomainError, language: Language) -> str:
+    """Word a refusal that a mutation hands back as a user error; one without words gets the general ones."""
+    if not has_texts(error.code):
+        log.error("graphql.unworded_error", code=error.code)
+        return text_of("DOMAIN_ERROR", language, {})
+    return text_of(error.code, language, error.params)
+
+
 def has_texts(code: str) -> bool:
     """Tell whether a code has words in both languages."""
     return code in REQUEST_TEXTS or code in DOMAIN_TEXTS

@@ -171,6 +171,12 @@ DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
     "DOMAIN_ERROR": ("请求被拒绝。", "The request was refused."),
     "INVALID_DIVISION_CODE": ("行政区划代码 {code} 无效。", "{code} is not a valid division code."),
     "INVALID_ID": ("编号 {id} 无效。", "{id} is not a valid id."),
+    "UNAUTHENTICATED": ("请先登录。", "Sign in first."),
+    "FORBIDDEN": ("您无权执行此操作。", "You are not allowed to do this."),
+    "ASSURANCE_TOO_LOW": (
+        "此操作需要 {required} 级身份认证，您当前为 {current} 级；请先完成 {reach_by}。",
+        "This needs assurance {required}, yours is {current}; reach it with {reach_by}.",
+    ),
     "CATALOGUE_UNAVAILABLE": (
         "事项库正在加载，请稍后重试。",
         "The catalogue is loading. Please try again in a moment.",

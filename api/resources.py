@@ -12,18 +12,23 @@ from redis.asyncio import Redis
 from api.health import Probe
 from api.views import WriteViews
 from loaders.catalogue import Catalogue
+from resolvers.context import Stores
 from settings import Settings
 from store.catalogue import CatalogueStore
 from store.connections import open_mongodb, open_redis
 
 
 class Resources(Struct, frozen=True):
-    """The open resources of one process; `probes` by the engine's name, as `/readyz` shows it."""
+    """The open resources of one process; `probes` by the engine's name, as `/readyz` shows it.
+
+    `stores` is None where only public data is served.
+    """
 
     catalogue: Catalogue
     redis: Redis
     write_views: WriteViews
     probes: Mapping[str, Probe]
+    stores: Stores | None = None
 
 
 @asynccontextmanager
@@ -52,6 +57,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 redis,
                 store.add_views,
                 {"mongodb": lambda: mongodb.admin.command("ping"), "redis": lambda: _ping(redis)},
+                Stores(),
             )
     finally:
         await redis.aclose()

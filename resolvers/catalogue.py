@@ -15,6 +15,7 @@ from domain.errors import DomainError
 from domain.ids import InvalidNodeIdError, decode_node_id, encode_node_id, raw_id_of
 from loaders.catalogue_search import SearchFilter, SearchQuery, Sort, UnknownDivisionError, check_first
 from loaders.catalogue_snapshot import CatalogueSnapshot
+from resolvers.access import PUBLIC_FIELD
 from resolvers.caching import CATALOGUE
 from resolvers.catalogue_types import (
     CatalogueStatus,
@@ -250,7 +251,10 @@ class CatalogueQuery:
         """List the categories."""
         return cast("list[Category]", snapshot_of(info).categories)
 
-    @strawberry.field(description="One item; null when there is none, or it is withdrawn.")
+    @strawberry.field(
+        description="One item; null when there is none, or it is withdrawn.",
+        metadata=PUBLIC_FIELD,
+    )
     def service_item(
         self,
         info: Info[Context, None],
@@ -416,17 +420,26 @@ class CatalogueQuery:
             catalogue_status=catalogue_status(info),
         )
 
-    @strawberry.field(description="Which catalogue is served, and how far it can be trusted.")
+    @strawberry.field(
+        description="Which catalogue is served, and how far it can be trusted.",
+        metadata=PUBLIC_FIELD,
+    )
     def catalogue_status(self, info: Info[Context, None]) -> CatalogueStatus:
         """Describe the served catalogue."""
         return catalogue_status(info)
 
-    @strawberry.field(description="Any object by its global id; null when there is none.")
+    @strawberry.field(
+        description="Any object by its global id; null when there is none.",
+        metadata=PUBLIC_FIELD,
+    )
     def node(self, info: Info[Context, None], id: _NodeIdArgument) -> Node | None:
         """Find an object."""
         return cast("Node | None", find_node(snapshot_of(info), id))
 
-    @strawberry.field(description="Several objects in the order asked; null where there is none.")
+    @strawberry.field(
+        description="Several objects in the order asked; null where there is none.",
+        metadata=PUBLIC_FIELD,
+    )
     def nodes(
         self,
         info: Info[Context, None],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from msgspec import Struct
 
 from domain.access import Viewer
+from domain.errors import DomainError
 
 if TYPE_CHECKING:
     from loaders.catalogue import Freshness
@@ -24,12 +25,21 @@ class ViewCounter(Protocol):
         """Count one view of an item by its raw id."""
 
 
+class Stores(Struct, frozen=True):
+    """The open stores and services of this process, by noun; made by `api.resources`."""
+
+
+def _no_words(error: DomainError) -> str:
+    return error.code
+
+
 class Context(Struct, frozen=True):
     """The frozen context of one request.
 
     `catalogue` is pinned: a publish during the request is seen by the next one only. None means that this
     process has no snapshot yet. `catalogue_freshness()` says how far it is confirmed. `now` is UTC. `viewer`
-    is None for somebody who is not signed in.
+    is None for somebody who is not signed in. `opened` are the stores, read as `stores`. `word` puts a
+    refusal into words of the request's language; `client_address()` gives the address of the client.
     """
 
     catalogue: CatalogueSnapshot | None
@@ -39,3 +49,13 @@ class Context(Struct, frozen=True):
     request_id: str
     now: datetime
     viewer: Viewer | None = None
+    opened: Stores | None = None
+    word: Callable[[DomainError], str] = _no_words
+    client_address: Callable[[], str] = str
+
+    @property
+    def stores(self) -> Stores:
+        """Give the stores. Raises: RuntimeError where a request is run without any."""
+        if self.opened is None:
+            raise RuntimeError("this process has opened no stores")
+        return self.opened

@@ -1,16 +1,19 @@
-"""The schema: every noun's queries under one root."""
+"""The schema: every noun's queries and mutations under the roots; for whom they are is checked."""
 
 from __future__ import annotations
 
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
+from resolvers.access import require_rules
+from resolvers.account import AccountQuery
 from resolvers.catalogue import CatalogueQuery
+from resolvers.desk import DeskRootQuery
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(CatalogueQuery):
-    """The root of reading: public data here, a citizen's own under `viewer`."""
+class Query(CatalogueQuery, AccountQuery, DeskRootQuery):
+    """The root of reading: public data here, a citizen's own under `viewer`, staff's work under `desk`."""
 
 
-schema = strawberry.Schema(query=Query, config=StrawberryConfig(auto_camel_case=True))
+schema = require_rules(strawberry.Schema(query=Query, config=StrawberryConfig(auto_camel_case=True)))
