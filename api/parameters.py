@@ -42,7 +42,7 @@ def from_body(body: bytes) -> Parameters:
         raise RequestError("BATCHING_NOT_SUPPORTED")
     if not isinstance(values, dict):
         raise RequestError("INVALID_PARAMETER", name="body", expected="object")
-    return _from_mapping(values)
+    return from_values(values)
 
 
 def from_query_string(query_string: bytes) -> Parameters:
@@ -70,10 +70,11 @@ def from_query_string(query_string: bytes) -> Parameters:
             values[name] = None
     for name in ("query", "documentId", "operationName"):
         values[name] = values.get(name) or None
-    return _from_mapping(values)
+    return from_values(values)
 
 
-def _from_mapping(values: dict[str, Any]) -> Parameters:
+def from_values(values: dict[str, Any]) -> Parameters:
+    """Check parameters that were read from JSON. Raises: RequestError."""
     query = _text(values, "query")
     operation_name = _text(values, "operationName")
     variables = values.get("variables")
