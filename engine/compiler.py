@@ -45,6 +45,7 @@ from strawberry.types.arguments import convert_arguments
 from strawberry.types.field import StrawberryField
 
 from engine.codegen import SourceWriter
+from engine.direct import direct_call, wants_info
 from engine.plan import (
     BATCH,
     PLAIN,
@@ -264,6 +265,9 @@ class Compiler:
             shares_arguments=shares,
             info_head=(name, nodes, definition.type, parent),
         )
+        if kind == RESOLVER:
+            plan.direct = direct_call(own, definition, self._strawberry.config)
+            plan.wants_info = plan.direct is None or wants_info(own)
         self._children(plan)
         plan.shared = kind == BATCH and all(level.pure for level in plan.levels.values())
         plan.suspends = (

@@ -68,6 +68,9 @@ class FieldPlan:
     shared: bool = False
     """Whether equal keys may share one completed value (nothing below calls a resolver)."""
     info_head: tuple[Any, ...] = ()
+    direct: Callable[[Any, Any, dict[str, Any]], Any] | None = None
+    """The resolver without strawberry's wrappers, where these have nothing to do."""
+    wants_info: bool = True
 
     @property
     def only_level(self) -> LevelPlan | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -22,7 +23,10 @@ class Result:
     """The answer to one request."""
 
     data: Any
-    """A dict (entities may be `orjson.Fragment`s), or None; not set where stored bytes answer."""
+    """What orjson writes as the answer's data, or None; not set where stored bytes answer.
+
+    Entities may be `orjson.Fragment`s, instants `datetime`s.
+    """
     errors: list[GraphQLError] = field(default_factory=list)
     reason: str | None = None
     """Why graphql-core ran the operation; None where compiled code did."""
@@ -83,7 +87,7 @@ def dump(payload: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, orjson.Fragment):
+    if isinstance(value, orjson.Fragment | datetime):
         return orjson.loads(orjson.dumps(value))
     raise TypeError(f"Type is not JSON serializable: {type(value).__name__}")
 

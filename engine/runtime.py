@@ -161,11 +161,39 @@ def call(plan: FieldPlan, objects: Column, run: Run, frame: Frame | None) -> Col
     """Call the field's resolver for each object; the column is kept in the run's trace."""
     column: Column = []
     run.trace.append((frame, plan, column))
-    resolve = cast("Callable[..., Any]", plan.definition.resolve)
     arguments = plan.arguments
     kwargs: dict[str, Any] = {}
     fresh = arguments is not None and not plan.shares_arguments
-    key, typename, head = plan.key, plan.parent.name, (*plan.info_head,)
+    try:
+        if arguments is not None and not fresh:
+            kwargs = arguments(run)
+    except Exception as error:  # noqa: BLE001
+        column.extend(Failed(error) for _ in objects)
+        return column
+    direct = plan.direct
+    if direct is not None and not plan.wants_info:
+        for item in objects:
+            try:
+                if fresh:
+                    kwargs = arguments(run)  # type: ignore[misc]
+                column.append(direct(item, None, kwargs))
+            except Exception as error:  # noqa: BLE001
+                column.append(Failed(error))
+        return column
+    return _call_with_info(plan, objects, run, frame, kwargs if not fresh else None, column)
+
+
+def _call_with_info(
+    plan: FieldPlan,
+    objects: Column,
+    run: Run,
+    frame: Frame | None,
+    shared: dict[str, Any] | None,
+    column: Column,
+) -> Column:
+    """Call the resolver of each object with an `info` of its own; `shared` are the arguments of them all."""
+    resolve, direct = cast("Callable[..., Any]", plan.definition.resolve), plan.direct
+    key, typename, head = plan.key, plan.parent.name, plan.info_head
     operation = run.plan
     tail = (
         operation.schema,
@@ -180,18 +208,11 @@ def call(plan: FieldPlan, objects: Column, run: Run, frame: Frame | None) -> Col
         run.extensions,
     )
     new, info_class, path_class = tuple.__new__, operation.info_class, vetting.PATH
-    try:
-        if arguments is not None and not fresh:
-            kwargs = arguments(run)
-    except Exception as error:  # noqa: BLE001
-        column.extend(Failed(error) for _ in objects)
-        return column
     for item, paths in zip(objects, level_paths(frame), strict=True):
         try:
-            if fresh:
-                kwargs = arguments(run)  # type: ignore[misc]
+            kwargs = plan.arguments(run) if shared is None else shared  # type: ignore[misc]
             info: Any = new(info_class, (*head, path_class(paths[0], key, typename), *tail))
-            column.append(resolve(item, info, **kwargs))
+            column.append(resolve(item, info, **kwargs) if direct is None else direct(item, info, kwargs))
         except Exception as error:  # noqa: BLE001
             column.append(Failed(error))
     return column

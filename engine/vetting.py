@@ -39,7 +39,8 @@ def source_classes(*classes: type) -> Callable[[Any, Any], bool]:
     """Return an `is_type_of` that accepts instances of these classes; compiled code asks once per class.
 
     Use it as `is_type_of = source_classes(ItemView)` in the body of a strawberry type whose objects are not
-    instances of the type itself.
+    instances of the type itself. A class named here may have a `__getattr__`, for fields that are made when
+    they are asked for; everything else about an instance must be decided by its class.
     """
 
     def is_type_of(value: Any, _info: Any) -> bool:
@@ -61,7 +62,8 @@ def is_odd(value: Any) -> bool:
 
 def vet(plan: FieldPlan, cls: type, level: LevelPlan) -> None:
     """Remember the level of a class, for instances of which the schema found it, where the class decides."""
-    if len(plan.classes) + len(plan.castable) >= _MOST_CLASSES or not _is_steady(cls):
+    declared = any(cls in _declared_classes(each.type) for each in plan.levels.values())
+    if len(plan.classes) + len(plan.castable) >= _MOST_CLASSES or not _is_steady(cls, declared=declared):
         return
     named: Any = plan.named
     castable = False
@@ -82,12 +84,17 @@ def vet(plan: FieldPlan, cls: type, level: LevelPlan) -> None:
         plan.fits.add(cls)
 
 
-def _is_steady(cls: type) -> bool:
+def _declared_classes(type_: GraphQLObjectType) -> tuple[type, ...]:
+    classes: tuple[type, ...] = getattr(type_.is_type_of, "source_classes", ())
+    return classes
+
+
+def _is_steady(cls: type, *, declared: bool) -> bool:
     return not (
         cls in _MARKERS
         or issubclass(cls, Exception)
         or hasattr(cls, "__await__")
-        or hasattr(cls, "__getattr__")
+        or (hasattr(cls, "__getattr__") and not declared)
         or cls.__getattribute__ is not object.__getattribute__
         or hasattr(cls, TYPE_CAST_ATTRIBUTE)
         or "__class__" in vars(cls)
@@ -103,8 +110,8 @@ def _decided_by_class(type_: GraphQLObjectType, cls: type) -> bool:
     """Tell whether `is_type_of` looks at the class alone and accepts it."""
     if type_.is_type_of is None:
         return True
-    classes = getattr(type_.is_type_of, "source_classes", None)
-    if classes is not None:
+    classes = _declared_classes(type_)
+    if classes:
         return issubclass(cls, classes)
     if not _is_generated(type_):
         return False
@@ -135,7 +142,7 @@ def _abstract_decided_by_class(
 def _looks_at_class(type_: GraphQLObjectType) -> bool:
     if type_.is_type_of is None:
         return True
-    if hasattr(type_.is_type_of, "source_classes"):
+    if _declared_classes(type_):
         return True
     definition = type_.extensions.get("strawberry-definition")
     generic = isinstance(definition, StrawberryObjectDefinition) and definition.concrete_of is not None
