@@ -1,270 +1,344 @@
-"""Requests per second over HTTP on the loopback: a page of 20 items, with and without the engine.
+"""Requests per second over HTTP on the loopback, beside a floor and the peers, all in one run.
 
-    python -m bench.http [--seconds S] [--connections C]
+    python -m bench.http [--page items|search] [--seconds S] [--rounds N] [--only TEXT …]
 
-The server runs as `api.server` runs it, with one worker on a core of its own; the load comes from another
-core and asks for pages at random. The floor is a starlette endpoint that returns the ready bytes of such a
-page. No database is needed: the catalogue is that of the demo province.
+A page of 20 items, 12 scalars each, with their department and division, pages at random. Each server is one
+process on one core, the load generator (wrk, one thread, kept-alive connections) has the other; rounds are
+interleaved, figures are medians. The floor is a starlette endpoint that returns the ready bytes of a page.
+Before anything is measured, the answers of all contenders are compared. `--page search` measures the house
+alone on its own search.
+
+Requests per second suffer when other work runs on the server's core; "µs of CPU" (the server's, for one
+request) does so less, and "busy" says how much of its core the server got.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import contextlib
+import json
 import os
-import random
+import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
-import uvicorn
-import uvloop
-from redis.asyncio import Redis
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+import httpx
+from msgspec import Struct
 
-from api.app import create_app
-from api.documents import TrustedDocuments, document_hash
-from api.logs import configure_logging
-from api.resources import Resources
-from api.server import uvicorn_config
+from api.documents import document_hash
+from bench import pages
+from bench.__main__ import describe_machine
 from bench.catalogues import build_demo
-from loaders.catalogue import Freshness
+from bench.http_servers import (
+    COMPILED,
+    ENGINE_OFF,
+    FLOOR,
+    FRAGMENTS,
+    HOUSE,
+    PATHS,
+    RESPONSES,
+    SEARCH,
+    STRAWBERRY,
+    TUNED,
+)
 from loaders.catalogue_snapshot import CatalogueSnapshot, SearchQuery
-from settings import Environment, Settings
 
-SEARCH = """query Search($text: String!, $after: String) {
-  searchServiceItems(text: $text, after: $after, first: 20) {
-    totalCount
-    edges {
-      cursor
-      node {
-        id name level onlineDepth visits chargesFee promisedLimit { days kind }
-        department { id name }
-        division { code name }
-      }
-    }
-    pageInfo { hasNextPage endCursor }
-  }
+NODE = Path(__file__).with_name("node")
+LOAD = Path(__file__).with_name("http_load.lua")
+HEADERS = {
+    "content-type": "application/json",
+    "accept": "application/graphql-response+json, application/json;q=0.9",
+    "accept-encoding": "identity",
 }
-"""
-TEXTS = ("", "登记", "许可", "证", "医疗保险", "社会保障", "驾驶证", "公证")
-PAGES_EACH = 40
-MODES: dict[str, dict[str, object]] = {
-    "engine off": {"compiled_execution": False},
-    "engine, no caches": {"fragment_cache_bytes": 0, "response_cache_bytes": 0},
-    "engine, fragments": {"response_cache_bytes": 0},
-    "engine, whole response": {},
-}
-FLOOR = "floor: starlette, ready bytes"
-OK = b"HTTP/1.1 200 "
+CHECKED = 100
+WARM_UP_S = 2.0
+START_S = 60.0
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
-class StillCatalogue:
-    """Serves one snapshot, confirmed when asked."""
+class Contender(Struct, frozen=True):
+    """A server, started by a command that takes the port last, and the bodies to send it."""
 
-    def __init__(self, snapshot: CatalogueSnapshot) -> None:
-        self.current = snapshot
-
-    def freshness(self) -> Freshness:
-        snapshot = self.current
-        return Freshness(snapshot.version, 0, snapshot.built_at, datetime.now(UTC), is_stale=False)
-
-    async def run(self) -> None:
-        await asyncio.Event().wait()
+    name: str
+    command: list[str]
+    bodies: list[bytes]
 
 
-def serve(mode: str, directory: Path, port: int) -> None:
-    """Serve one contender until terminated."""
-    changes = {"host": "127.0.0.1", "port": port, "log_level": "ERROR", "environment": Environment.PRODUCTION}
-    settings = Settings.model_validate({**changes, **MODES.get(mode, {})})
+class Round(Struct, frozen=True):
+    """What one round of one contender gave."""
 
-    @asynccontextmanager
-    async def open_still(_: Settings) -> AsyncIterator[Resources]:
-        redis = Redis.from_url("redis://127.0.0.1:1/0")
-
-        async def write(_day: object, _counts: object) -> None:
-            return
-
-        catalogue = StillCatalogue(CatalogueSnapshot.open(directory / "catalogue"))
-        yield Resources(catalogue, redis, write, {})  # type: ignore[arg-type]
-        await redis.aclose()
-
-    def build() -> object:
-        if mode == FLOOR:
-            body = (directory / "body.json").read_bytes()
-
-            async def ready(request: Request) -> Response:
-                await request.body()
-                return Response(body, media_type="application/graphql-response+json")
-
-            return Starlette(routes=[Route("/graphql", ready, methods=["POST"])])
-        return create_app(
-            settings, trusted=TrustedDocuments({document_hash(SEARCH): SEARCH}), opener=open_still
-        )
-
-    configure_logging(settings)
-    config = uvicorn_config(settings)
-    config.app = build
-    uvicorn.Server(config).run()
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float
+    busy: float
 
 
-def requests_of(snapshot: CatalogueSnapshot) -> list[bytes]:
-    """Give the requests for some hundred pages, as bytes for the socket."""
-    requests = []
-    for text in TEXTS:
+class Running(Struct):
+    """A started server, its bodies in a file, and its rounds so far."""
+
+    contender: Contender
+    process: subprocess.Popen[bytes]
+    port: int
+    bodies: Path
+    rounds: list[Round]
+
+    def median(self, of: Callable[[Round], float]) -> float:
+        """Give the median of a figure over the rounds."""
+        return statistics.median(map(of, self.rounds))
+
+
+# --- contenders -------------------------------------------------------------------------------------------
+
+
+def python_server(name: str, page: str, directory: Path, bodies: list[bytes]) -> Contender:
+    command = [sys.executable, "-m", "bench.http_servers", name, "--page", page]
+    return Contender(name, [*command, "--directory", str(directory), "--port"], bodies)
+
+
+def item_contenders(directory: Path) -> list[Contender]:
+    """List everybody who serves the page of items."""
+    trusted = [pages.trusted_body(offset) for offset in pages.OFFSETS]
+    texts = [pages.text_body(offset) for offset in pages.OFFSETS]
+    persisted = [pages.persisted_body(offset) for offset in pages.OFFSETS]
+    names = [name for name in HOUSE if not name.endswith(ENGINE_OFF)]
+    found = [python_server(FLOOR, "items", directory, trusted)]
+    found += [python_server(name, "items", directory, trusted) for name in names]
+    found += [python_server(name, "items", directory, texts) for name in (TUNED, STRAWBERRY)]
+    if reason := install_node():
+        print(f"WITHOUT MERCURIUS: {reason}")
+        return found
+    pages.export(directory / "data.json")
+    for variant in ("loaders", "dataloader", "direct"):
+        for way, bodies in (("text", texts), ("persisted", persisted)):
+            command = ["node", str(NODE / "server.mjs"), str(directory / "data.json"), variant]
+            found.append(Contender(f"mercurius + JIT, {variant}, {way}", command, bodies))
+    return found
+
+
+def install_node() -> str | None:
+    """Install what the lock file says unless it is there; say why that is impossible."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        return "Node.js and npm are not installed"
+    lock, installed = NODE / "package-lock.json", NODE / "node_modules" / ".package-lock.json"
+    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+        return None
+    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    done = subprocess.run(command, cwd=NODE, capture_output=True, text=True, check=False)
+    return None if done.returncode == 0 else f"npm cannot install it: {done.stderr.strip()[-300:]}"
+
+
+def search_contenders(directory: Path) -> list[Contender]:
+    """List the house's ways to serve its own search."""
+    build_demo(directory / "catalogue", items=20_000)
+    bodies = search_bodies(CatalogueSnapshot.open(directory / "catalogue"))
+    return [python_server(name, "search", directory, bodies) for name in (FLOOR, *HOUSE)]
+
+
+def search_bodies(snapshot: CatalogueSnapshot) -> list[bytes]:
+    """Give the requests for some hundred pages found by search."""
+    bodies = []
+    document = f"sha256:{document_hash(SEARCH)}"
+    for text in ("", "登记", "许可", "证", "医疗保险", "社会保障", "驾驶证", "公证"):
         after: str | None = None
-        for _ in range(PAGES_EACH):
+        for _ in range(40):
             variables = {"text": text, "after": after}
-            body = orjson.dumps({"documentId": f"sha256:{document_hash(SEARCH)}", "variables": variables})
-            head = (
-                "POST /graphql HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-                f"accept: application/graphql-response+json\r\ncontent-length: {len(body)}\r\n\r\n"
-            )
-            requests.append(head.encode() + body)
+            bodies.append(json.dumps({"documentId": document, "variables": variables}).encode())
             page = snapshot.search(SearchQuery(text, first=20, after=after)).page_info
             after = page.end_cursor
             if not page.has_next_page:
                 break
-    return requests
+    return bodies
 
 
-class Client(asyncio.Protocol):
-    """One connection that asks again as soon as it is answered."""
-
-    def __init__(self, requests: list[bytes], dice: random.Random | None) -> None:
-        self.answered = 0
-        self.last = b""
-        self.finished = asyncio.get_running_loop().create_future()
-        self._requests = requests
-        self._dice = dice
-        self._buffer = b""
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-        self._ask()
-
-    def _ask(self) -> None:
-        if self._dice is not None:
-            self._transport.write(self._dice.choice(self._requests))
-        elif self.answered < len(self._requests):
-            self._transport.write(self._requests[self.answered])
-        else:
-            self.finished.set_result(None)
-
-    def data_received(self, data: bytes) -> None:
-        buffer = self._buffer = self._buffer + data
-        end = buffer.find(b"\r\n\r\n")
-        if end < 0:
-            return
-        at = buffer.index(b"content-length: ") + 16
-        size = int(buffer[at : buffer.index(b"\r\n", at)])
-        if len(buffer) < end + 4 + size:
-            return
-        if not buffer.startswith(OK):
-            self.finished.set_exception(RuntimeError(buffer[:400]))
-            self._transport.close()
-            return
-        self.answered += 1
-        self.last = buffer[end + 4 :]
-        self._buffer = b""
-        self._ask()
+# --- servers ----------------------------------------------------------------------------------------------
 
 
-async def load(port: int, requests: list[bytes], connections: int, seconds: float) -> tuple[float, bytes]:
-    """Ask for each page twice, then measure; give requests per second and the body of the first page."""
-    loop = asyncio.get_running_loop()
-    bodies = []
-    for chosen in (requests[:1], requests, requests):
-        transport, client = await loop.create_connection(
-            lambda given=chosen: Client(given, None), "127.0.0.1", port
-        )
-        await client.finished
-        bodies.append(client.last)
-        transport.close()
-    dice = random.Random(20261122)
-    pairs = [
-        await loop.create_connection(lambda: Client(requests, dice), "127.0.0.1", port)
-        for _ in range(connections)
-    ]
-    clients = [client for _, client in pairs]
-    before, started = sum(client.answered for client in clients), time.perf_counter()
-    await asyncio.sleep(seconds)
-    done, spent = sum(client.answered for client in clients) - before, time.perf_counter() - started
-    for transport, client in pairs:
-        transport.close()
-        if client.finished.done():
-            client.finished.result()
-    return done / spent, bodies[0]
-
-
-def measure(
-    mode: str, directory: Path, requests: list[bytes], options: argparse.Namespace
-) -> tuple[float, bytes]:
-    """Start a server for one contender on the first core and load it from this one."""
+@contextlib.contextmanager
+def started(contender: Contender, core: int, directory: Path) -> Iterator[Running]:
+    """Run a contender's server on a core of its own until the context ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    command = [sys.executable, "-m", "bench.http", "--serve", mode, "--directory", str(directory)]
-    core = str(options.server_core)
-    server = subprocess.Popen([*command, "--port", str(port), "--core", core])
+    command = ["taskset", "-c", str(core), *contender.command, str(port)]
+    process = subprocess.Popen(command, env={**os.environ, "NODE_ENV": "production"})
+    bodies = directory / f"{port}.bodies"
+    bodies.write_bytes(b"\n".join(contender.bodies) + b"\n")
     try:
-        for _ in range(300):
+        deadline = time.monotonic() + START_S
+        while True:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
-            time.sleep(0.1)
-        return uvloop.run(load(port, requests, options.connections, options.seconds))
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"{contender.name}: the server did not start")
+            time.sleep(0.05)
+        yield Running(contender, process, port, bodies, [])
     finally:
-        server.terminate()
-        server.wait()
+        process.terminate()
+        process.wait()
+
+
+def answers(running: Running) -> list[Any]:
+    """Ask for pages spread over all of them; give the answers, the order of names included."""
+    bodies = running.contender.bodies
+    found = []
+    with httpx.Client(base_url=f"http://127.0.0.1:{running.port}", trust_env=False, timeout=30) as client:
+        for body in bodies[:: max(1, len(bodies) // CHECKED)]:
+            response = client.post("/graphql", content=body, headers=HEADERS)
+            assert response.status_code == 200, f"{running.contender.name}: {response.text[:500]}"
+            found.append(json.loads(response.content, object_pairs_hook=list))
+    return found
+
+
+def cpu_s(pid: int) -> float:
+    """Read the processor time that a process used so far, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def load(running: Running, seconds: float, connections: int, core: int, seed: int) -> Round:
+    """Load one server from one core."""
+    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency"]
+    command += ["-s", str(LOAD), f"http://127.0.0.1:{running.port}/graphql", "--"]
+    before = cpu_s(running.process.pid)
+    done = subprocess.run(
+        [*command, str(running.bodies), str(seed)], capture_output=True, text=True, check=True
+    )
+    spent = cpu_s(running.process.pid) - before
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["failed"] == 0, f"{running.contender.name}: {result}"
+    taken, requests = result["micros"] / 1e6, result["requests"]
+    return Round(
+        requests / taken,
+        result["p50"] / 1000,
+        result["p99"] / 1000,
+        spent * 1e6 / requests,
+        spent / taken,
+    )
+
+
+def measure(contenders: list[Contender], options: argparse.Namespace, directory: Path) -> list[Running]:
+    """Start all servers, compare their answers, then load one after the other, round by round."""
+    cores = sorted(os.sched_getaffinity(0))
+    server, generator = cores[0], cores[-1]
+    with contextlib.ExitStack() as stack:
+        house = next(each for each in contenders if each.name != FLOOR)
+        with started(house, server, directory) as first:
+            expected = answers(first)
+            url = f"http://127.0.0.1:{first.port}/graphql"
+            reply = httpx.post(url, content=house.bodies[0], headers=HEADERS, trust_env=False)
+            (directory / "body.json").write_bytes(reply.content)
+        everybody = [stack.enter_context(started(each, server, directory)) for each in contenders]
+        for running in everybody:
+            if running.contender.name != FLOOR:
+                assert answers(running) == expected, f"{running.contender.name} answers differently"
+            load(running, WARM_UP_S, options.connections, generator, 0)
+        for seed in range(1, options.rounds + 1):
+            for running in everybody:
+                running.rounds.append(load(running, options.seconds, options.connections, generator, seed))
+    size = len((directory / "body.json").read_bytes())
+    print(f"{len(house.bodies)} pages of 20, an answer has {size} bytes; equal from all contenders")
+    return everybody
+
+
+# --- the tables -------------------------------------------------------------------------------------------
+
+
+def print_table(results: list[Running]) -> None:
+    floor = results[0].median(lambda each: each.rate)
+    titles = ("requests/s", "of the floor", "p50 ms", "p99 ms", "µs of CPU", "busy")
+    print(f"{'':38}" + "".join(f"{title:>13}" for title in titles))
+    for running in results:
+        rate = running.median(lambda each: each.rate)
+        figures = (
+            f"{rate:,.0f}",
+            f"{rate / floor:.3f}",
+            f"{running.median(lambda each: each.p50_ms):.2f}",
+            f"{running.median(lambda each: each.p99_ms):.2f}",
+            f"{running.median(lambda each: each.cpu_us):.1f}",
+            f"{running.median(lambda each: each.busy):.0%}",
+        )
+        print(f"{running.contender.name:38}" + "".join(f"{figure:>13}" for figure in figures))
+
+
+def targets(names: list[str]) -> list[tuple[str, str, str, float]]:
+    """List what has to hold: (of whom, figure, against whom, at least)."""
+    found = []
+    wanted = {"lean ASGI": (0.38, 0.62, 1.3), "protocol class": (0.55, 1.1, 3.0)}
+    for path in PATHS:
+        for mode, least in zip((COMPILED, FRAGMENTS, RESPONSES), wanted[path], strict=True):
+            found.append((f"{path}: {mode}", "rate", FLOOR, least))
+    path = list(PATHS)[-1]
+    best = "mercurius"
+    found += [
+        (f"{path}: {COMPILED}", "rate", best, 1.2),
+        (f"{path}: {FRAGMENTS}", "rate", best, 2.5),
+        (f"{path}: {COMPILED}", "p99", best, 5.0),
+        (f"{path}: {COMPILED}", "rate", STRAWBERRY, 60.0),
+        (f"{path}: {COMPILED}", "rate", TUNED, 35.0),
+    ]
+    return [each for each in found if each[0] in names]
+
+
+def print_targets(results: list[Running]) -> None:
+    """Print each ratio beside what it has to be."""
+    by_name = {running.contender.name: running for running in results}
+    peers = [each for name, each in by_name.items() if name.startswith("mercurius") and "direct" not in name]
+    if peers:
+        by_name["mercurius"] = max(peers, key=lambda each: each.median(lambda one: one.rate))
+        print(f"\nmercurius at its best, batched: {by_name['mercurius'].contender.name}")
+    for name, figure, against, least in targets(list(by_name)):
+        if against not in by_name:
+            continue
+        ours, theirs = by_name[name], by_name[against]
+        if figure == "rate":
+            ratio = ours.median(lambda one: one.rate) / theirs.median(lambda one: one.rate)
+        else:
+            ratio = theirs.median(lambda one: one.p99_ms) / ours.median(lambda one: one.p99_ms)
+        what = f"{name} / {against}" if figure == "rate" else f"p99 of {against} / of {name}"
+        verdict = "holds" if ratio >= least else "MISSED"
+        print(f"{what:70}{ratio:>9.2f}   at least {least:<6g}{verdict}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=6)
-    parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--serve", choices=[FLOOR, *MODES])
-    parser.add_argument("--directory", type=Path)
-    parser.add_argument("--port", type=int)
-    parser.add_argument("--core", type=int)
+    parser.add_argument("--page", choices=["items", "search"], default="items")
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--only", nargs="+", help="the floor, and contenders named like these")
     options = parser.parse_args()
-    if options.serve:
-        os.sched_setaffinity(0, {options.core})
-        serve(options.serve, options.directory, options.port)
-        return
-    cores = sorted(os.sched_getaffinity(0))
-    options.server_core = cores[0]
+    for tool in ("wrk", "taskset"):
+        if shutil.which(tool) is None:
+            raise SystemExit(f"this bench needs {tool}, which is not installed")
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        build_demo(directory / "catalogue", items=20_000)
-        snapshot = CatalogueSnapshot.open(directory / "catalogue")
-        requests = requests_of(snapshot)
-        os.sched_setaffinity(0, {cores[-1]})
-        results: dict[str, float] = {}
-        bodies: set[bytes] = set()
-        for mode in MODES:
-            results[mode], body = measure(mode, directory, requests, options)
-            bodies.add(body)
-        assert len(bodies) == 1, "contenders answer differently"
-        body = bodies.pop()
-        (directory / "body.json").write_bytes(body)
-        results = {FLOOR: measure(FLOOR, directory, requests, options)[0], **results}
-    print(f"{snapshot.item_count} items, {len(requests)} pages of 20, answers of {len(body)} bytes,")
-    print(f"{options.connections} connections, {options.seconds:g} s each, server and load on one core each")
-    print(f"{'':32}{'requests/s':>12}{'of the floor':>14}{'x engine off':>14}")
-    for mode, rate in results.items():
-        print(f"{mode:32}{rate:>12.0f}{rate / results[FLOOR]:>14.2f}{rate / results['engine off']:>14.2f}")
+        contenders = (item_contenders if options.page == "items" else search_contenders)(directory)
+        if options.only:
+            contenders = [
+                each
+                for each in contenders
+                if each.name == FLOOR or any(text in each.name for text in options.only)
+            ]
+        results = measure(contenders, options, directory)
+    node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    print(f"{describe_machine()}, Node.js {node or 'none'}")
+    print(
+        f"{options.connections} connections, median of {options.rounds} rounds of {options.seconds:g} s, "
+        "server and load on one core each"
+    )
+    print_table(results)
+    if options.page == "items":
+        print_targets(results)
 
 
 if __name__ == "__main__":
