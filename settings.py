@@ -97,6 +97,31 @@ class Settings(BaseSettings):
         default=(), description="Origins that browsers may call from, separated by commas."
     )
 
+    live_connections: int = Field(
+        default=8_000, ge=0, le=100_000, description="Most WebSocket connections of a worker; 0: none."
+    )
+    live_operations: int = Field(
+        default=20, ge=1, le=1000, description="Most operations at a time on a WebSocket connection."
+    )
+    live_init_s: float = Field(
+        default=5, gt=0, le=60, description="Longest wait for a WebSocket client's connection_init."
+    )
+    live_idle_s: float = Field(
+        default=300,
+        gt=0,
+        le=86_400,
+        description="How long a WebSocket connection without operations and messages stays open.",
+    )
+    live_send_s: float = Field(
+        default=10, gt=0, le=300, description="Longest wait for a WebSocket client to read what it is sent."
+    )
+    live_ping_s: float = Field(
+        default=30,
+        gt=0,
+        le=600,
+        description="How often a WebSocket client is pinged, and may take to answer.",
+    )
+
     compiled_execution: bool = Field(
         default=True, description="Compile operations that come again; off: graphql-core runs everything."
     )

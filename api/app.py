@@ -32,12 +32,15 @@ from api.graphiql import GraphiQL
 from api.graphql_http import GraphQLOverHTTP, HttpLimits
 from api.health import Health
 from api.limits import Limits
+from api.lookup import Lookup
 from api.metrics import CONTENT_TYPE, Metrics, render
 from api.negotiation import accepts_html
 from api.resources import Resources, open_resources
 from api.views import Views
+from api.websocket import GraphQLOverWebSocket, LiveLimits
 from domain.access import Viewer
 from loaders.catalogue import Catalogue
+from notifications.live import LiveHub
 from resolvers.context import Context, Language
 from resolvers.schema import schema as house_schema
 from settings import Settings
@@ -67,22 +70,27 @@ class Application:
         self._views: Views | None = None
         self._graphiql = GraphiQL() if settings.serves_graphiql else None
         self._metrics = Metrics()
-        self._graphql = self._build_graphql(schema, trusted)
+        self._hub: LiveHub | None = None
+        preparer = make_preparer(settings, schema, self._metrics.error)
+        self._graphql = self._build_graphql(preparer, trusted)
         self._metrics.register(self._graphql.prepare_trusted())
+        self._websocket = self._build_websocket(preparer, trusted)
+        self._metrics.register(self._websocket.lookup.prepare_trusted())
         self._starlette = Starlette(routes=self._routes(), lifespan=self._lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection of any protocol."""
-        if scope["type"] != "http":
+        if scope["type"] == "websocket" and scope["path"] == GRAPHQL_PATH:
+            await self._websocket(scope, receive, send)
+        elif scope["type"] != "http":
             await self._starlette(scope, receive, send)
         elif scope["path"] == GRAPHQL_PATH and not self._wants_page(scope):
             await self._graphql(scope, receive, send)
         else:
             await self._starlette(scope, receive, _with_headers(scope, send))
 
-    def _build_graphql(self, schema: strawberry.Schema, trusted: TrustedDocuments) -> GraphQLOverHTTP:
+    def _build_graphql(self, preparer: Preparer, trusted: TrustedDocuments) -> GraphQLOverHTTP:
         settings = self._settings
-        preparer = make_preparer(settings, schema, self._metrics.error)
         return GraphQLOverHTTP(
             preparer,
             trusted,
@@ -99,6 +107,32 @@ class Application:
             metrics=self._metrics,
             cors=Cors(settings.cors_origins),
         )
+
+    def _build_websocket(self, preparer: Preparer, trusted: TrustedDocuments) -> GraphQLOverWebSocket:
+        settings = self._settings
+        only = settings.trusted_documents_only
+        return GraphQLOverWebSocket(
+            Lookup(preparer, trusted, self._automatic_documents, trusted_only=only),
+            self._live_hub,
+            self._make_context,
+            self._authenticate,
+            limits=LiveLimits(
+                max_connections=settings.live_connections,
+                max_operations=settings.live_operations,
+                init_timeout_s=settings.live_init_s,
+                idle_s=settings.live_idle_s,
+                send_timeout_s=settings.live_send_s,
+                leave_s=settings.execution_timeout_s,
+                log_sample=settings.log_sample,
+            ),
+            metrics=self._metrics,
+            cors=Cors(settings.cors_origins),
+        )
+
+    def _live_hub(self) -> LiveHub:
+        if self._hub is None:
+            raise RequestError("NOT_READY")
+        return self._hub
 
     def _automatic_documents(self) -> AutomaticDocuments:
         if self._automatic is None:
@@ -122,6 +156,7 @@ class Application:
             now=datetime.now(UTC),
             viewer=viewer,
             opened=resources.stores,
+            hub=self._hub,
             word=partial(word_refusal, language=language),
         )
 
@@ -135,9 +170,12 @@ class Application:
             health = Health(resources.catalogue, resources.probes, settings.engine_timeout_ms / 1000)
             self._automatic = AutomaticDocuments(resources.redis)
             self._resources, self._views, self._health = resources, views, health
+            self._hub = hub = LiveHub(resources.redis, observe=self._metrics.live_hub)
             jobs: dict[str, Callable[[], Awaitable[None]]] = {
                 "catalogue": resources.catalogue.run,
                 "views": lambda: views.run(settings.view_flush_s),
+                "live": hub.run,
+                "sessions": self._websocket.run,
                 "gauges": lambda: self._observe_snapshot(resources.catalogue),
             }
             tasks = [asyncio.create_task(_keep_running(name, run), name=name) for name, run in jobs.items()]
@@ -150,7 +188,7 @@ class Application:
             finally:
                 await _stop(tasks)
                 await views.flush(now=datetime.now(UTC))
-                self._resources = self._views = self._automatic = self._health = None
+                self._resources = self._views = self._automatic = self._health = self._hub = None
                 gc.unfreeze()
 
     async def _observe_snapshot(self, catalogue: Catalogue) -> None:

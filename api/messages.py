@@ -38,6 +38,11 @@ REQUEST_TEXTS: Final[dict[str, tuple[HTTPStatus, str, str]]] = {
         "找不到要执行的操作；文档中有多个操作时请用 operationName 指明。",
         "No such operation; name one with operationName when the document holds several.",
     ),
+    "TOO_MANY_OPERATIONS": (
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "每个连接同时进行的操作不能超过 {limit} 个。",
+        "A connection runs at most {limit} operations at a time.",
+    ),
     "OPERATION_NOT_SUPPORTED": (
         HTTPStatus.BAD_REQUEST,
         "HTTP 接口不支持订阅操作。",

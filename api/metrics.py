@@ -8,6 +8,8 @@ With several worker processes, `PROMETHEUS_MULTIPROC_DIR` (set by `api.server`) 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from prometheus_client import (
@@ -50,6 +52,21 @@ _SNAPSHOT_ITEMS = Gauge(
     "mintong_catalogue_items", "Items in the catalogue served (fewest).", multiprocess_mode="livemin"
 )
 
+_LIVE_CONNECTIONS = Gauge(
+    "mintong_live_connections", "Open WebSocket connections.", multiprocess_mode="livesum"
+)
+_LIVE_SUBSCRIPTIONS = Gauge(
+    "mintong_live_subscriptions", "Running subscriptions.", multiprocess_mode="livesum"
+)
+_LIVE_DELIVERIES = Counter("mintong_live_deliveries_total", "Events of subscriptions sent to clients.")
+_LIVE_CLOSED = Counter("mintong_live_closed_total", "WebSocket connections closed by code.", ("code",))
+_LIVE_REFUSED = Counter("mintong_live_refused_total", "Handshakes refused by HTTP status.", ("status",))
+_LIVE_HUB = Gauge(
+    "mintong_live_hub_connected",
+    "Whether every process hears events of the others (1 or 0).",
+    multiprocess_mode="livemin",
+)
+
 
 class Metrics:
     """Count and time requests; children of labels are looked up once."""
@@ -78,6 +95,12 @@ class Metrics:
         self._requests[name, outcome].inc()
         self._seconds[name].observe(seconds)
 
+    def answered(self, operation: str | None, outcome: str, seconds: float) -> None:
+        """Count a request in and out that held everything up while it was answered."""
+        name = operation if operation in self._seconds else UNREGISTERED
+        self._requests[name, outcome].inc()
+        self._seconds[name].observe(seconds)
+
     def error(self, code: str) -> None:
         """Count an error by its code."""
         counter = self._errors.get(code)
@@ -90,6 +113,36 @@ class Metrics:
         _SNAPSHOT_VERSION.set(version)
         _SNAPSHOT_AGE.set(age_s)
         _SNAPSHOT_ITEMS.set(items)
+
+    def live_opened(self) -> None:
+        """Count a WebSocket connection in."""
+        _LIVE_CONNECTIONS.inc()
+
+    def live_closed(self, code: str) -> None:
+        """Count a WebSocket connection out, by the label of its code."""
+        _LIVE_CONNECTIONS.dec()
+        _LIVE_CLOSED.labels(code).inc()
+
+    def live_refused(self, status: int) -> None:
+        """Count a handshake that was refused."""
+        _LIVE_REFUSED.labels(str(status)).inc()
+
+    @contextmanager
+    def live_subscription(self) -> Iterator[None]:
+        """Count a subscription for as long as it runs."""
+        _LIVE_SUBSCRIPTIONS.inc()
+        try:
+            yield
+        finally:
+            _LIVE_SUBSCRIPTIONS.dec()
+
+    def live_delivered(self) -> None:
+        """Count an event sent to one client."""
+        _LIVE_DELIVERIES.inc()
+
+    def live_hub(self, connected: bool) -> None:
+        """Set whether this process hears the events of others."""
+        _LIVE_HUB.set(int(connected))
 
 
 def render() -> bytes:

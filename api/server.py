@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import tempfile
@@ -14,11 +15,12 @@ from typing import Final
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from api.ws_server import LiveProtocol
 from settings import Settings
 
 _BACKLOG: Final = 2048
 _KEEP_ALIVE_S: Final = 75  # longer than the balancers' 60, so that they close first
-_MAX_CONCURRENCY: Final = 4_000  # connections and running requests of one process; beyond it 503
+_MAX_CONCURRENCY: Final = 4_000  # connections and running requests of one process beside WebSockets; then 503
 
 
 def serve(settings: Settings) -> int:
@@ -54,7 +56,11 @@ def uvicorn_config(settings: Settings) -> uvicorn.Config:
         workers=settings.workers,
         loop="uvloop",
         http="httptools",
-        ws="none",
+        ws=LiveProtocol,
+        ws_max_size=settings.max_body_bytes,
+        ws_ping_interval=settings.live_ping_s,
+        ws_ping_timeout=settings.live_ping_s,
+        ws_per_message_deflate=False,  # 100 KB a connection
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -62,7 +68,7 @@ def uvicorn_config(settings: Settings) -> uvicorn.Config:
         server_header=False,
         date_header=True,
         backlog=_BACKLOG,
-        limit_concurrency=_MAX_CONCURRENCY,
+        limit_concurrency=_MAX_CONCURRENCY + settings.live_connections,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(settings.drain_s - notice_s(settings.drain_s))),
         h11_max_incomplete_event_size=16_384,
@@ -75,6 +81,7 @@ def build_app(settings: Settings) -> object:
     from api.logs import configure_logging  # noqa: PLC0415
 
     configure_logging(settings)
+    _raise_file_limit()
     return create_app(settings)
 
 
@@ -88,6 +95,12 @@ def _serve_one(settings: Settings) -> int:
         for number, handler in previous.items():
             signal.signal(number, handler)
     return 0 if server.started else 1
+
+
+def _raise_file_limit() -> None:
+    """Use the hard limit of open files: every connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

@@ -14,6 +14,7 @@ from domain.errors import DomainError
 if TYPE_CHECKING:
     from loaders.catalogue import Freshness
     from loaders.catalogue_snapshot import CatalogueSnapshot
+    from notifications.live import LiveHub
 
 Language = Literal["zh", "en"]
 
@@ -40,6 +41,7 @@ class Context(Struct, frozen=True):
     process has no snapshot yet. `catalogue_freshness()` says how far it is confirmed. `now` is UTC. `viewer`
     is None for somebody who is not signed in. `opened` are the stores, read as `stores`. `word` puts a
     refusal into words of the request's language; `client_address()` gives the address of the client.
+    `hub` hands out live events and is read as `live`.
     """
 
     catalogue: CatalogueSnapshot | None
@@ -52,6 +54,7 @@ class Context(Struct, frozen=True):
     opened: Stores | None = None
     word: Callable[[DomainError], str] = _no_words
     client_address: Callable[[], str] = str
+    hub: LiveHub | None = None
 
     @property
     def stores(self) -> Stores:
@@ -59,3 +62,10 @@ class Context(Struct, frozen=True):
         if self.opened is None:
             raise RuntimeError("this process has opened no stores")
         return self.opened
+
+    @property
+    def live(self) -> LiveHub:
+        """Give this process's live events. Raises: RuntimeError where a request is run without any."""
+        if self.hub is None:
+            raise RuntimeError("this process hears no live events")
+        return self.hub
