@@ -38,15 +38,17 @@ _log = structlog.get_logger()
 
 
 class FcmConfig(Struct, frozen=True):
-    """How to reach FCM. `credentials` is a service account's file; None only for a server of this machine."""
+    """How to reach FCM. `credentials` is a service account's file; None only for a server of this machine.
+
+    Every push in flight has a connection of its own, HTTP/1.1: on one connection for all, as HTTP/2 has it, a
+    reset would cost the answers of all pushes in flight instead of one.
+    """
 
     project_id: str
     credentials: Path | None = None
     endpoint: str = ENDPOINT
     max_in_flight: int = 100
     timeout_s: float = 10
-    http2: bool = False
-    """One connection for all: a reset then costs the answers of all pushes in flight instead of one."""
 
 
 class _NoCredential(BaseCredential):  # type: ignore[misc]
@@ -148,7 +150,6 @@ async def open_fcm(config: FcmConfig) -> AsyncIterator[FcmChannel]:
         tokens,
         max_in_flight=config.max_in_flight,
         timeout_s=config.timeout_s,
-        http2=config.http2,
     )
     app = firebase_admin.initialize_app(
         _NoCredential(), {"projectId": config.project_id}, name=f"mintong-{secrets.token_hex(8)}"

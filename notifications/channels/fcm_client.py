@@ -112,21 +112,16 @@ class _Gate:
 class FcmClient:
     """Sends one request for one push; shaped as the client that the messaging service calls."""
 
-    def __init__(
-        self, url: str, tokens: AccessTokens, *, max_in_flight: int, timeout_s: float, http2: bool
-    ) -> None:
+    def __init__(self, url: str, tokens: AccessTokens, *, max_in_flight: int, timeout_s: float) -> None:
         self._url = url
         self.tokens = tokens
         self._gate = _Gate()
         self._slots = asyncio.Semaphore(max_in_flight)
         self._authorization = ""
-        encrypted = url.startswith("https://")
-        self._http = httpx.AsyncClient(
-            http2=http2 and encrypted,
-            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 5.0)),
-            limits=httpx.Limits(max_connections=max_in_flight, max_keepalive_connections=max_in_flight),
-            trust_env=encrypted,  # the proxy of the way out, never for a server of this machine
-        )
+        self._timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, 5.0))
+        self._tls = httpx.create_ssl_context() if url.startswith("https://") else False
+        # One connection each: a pool of httpx looks through all its connections for every request.
+        self._idle: list[httpx.AsyncClient] = []
 
     async def prepare(self) -> None:
         """Make sure that there is an access token. Raises: TokensUnavailableError."""
@@ -142,8 +137,9 @@ class FcmClient:
         async with self._slots:
             if (remaining_s := self._gate.remaining_s()) > 0:
                 raise HeldBackError(remaining_s)
+            http = self._idle.pop() if self._idle else self._open()
             try:
-                response = await self._http.post(
+                response = await http.post(
                     self._url,
                     content=orjson.dumps(json),
                     headers={
@@ -155,13 +151,24 @@ class FcmClient:
             except (RuntimeError, OSError) as error:
                 # A transport that was closed under the client: uvloop and ssl have errors of their own.
                 raise httpx.ReadError(type(error).__name__) from error
+            finally:
+                self._idle.append(http)
         wait_s = read_retry_after(response.headers.get("retry-after"), now=datetime.now(UTC))
         self._gate.answered(response.status_code, wait_s)
         return _checked(response)
 
+    def _open(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            verify=self._tls,
+            timeout=self._timeout,
+            limits=httpx.Limits(max_connections=1),
+            trust_env=self._tls is not False,  # the proxy of the way out, never for a server of this machine
+        )
+
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        while self._idle:
+            await self._idle.pop().aclose()
 
 
 def _checked(response: httpx.Response) -> httpx.Response:
