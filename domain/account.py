@@ -9,7 +9,9 @@ from typing import Final
 from msgspec import Struct
 
 from domain.access import Assurance, Role
+from domain.catalogue import division_code
 from domain.errors import DomainError
+from domain.identifiers import company_code
 
 CODE_LIFE: Final = timedelta(minutes=5)
 CODE_TRIES: Final = 5
@@ -113,6 +115,18 @@ class WechatTakenError(DomainError):
     code = "WECHAT_TAKEN"
 
 
+class InvalidGrantError(DomainError):
+    """Roles without the scope they need, or none; `reason` says which."""
+
+    code = "INVALID_GRANT"
+
+
+class TextTooLongError(DomainError):
+    """A text with more than `maximum` characters, or none."""
+
+    code = "INVALID_TEXT"
+
+
 class Purpose(StrEnum):
     """What a code is good for; a code for one purpose does not serve another."""
 
@@ -150,6 +164,34 @@ class Grant(Struct, frozen=True):
     company_code: str | None = None
     unit: str | None = None
     division_code: str | None = None
+
+
+def checked_grant(grant: Grant) -> Grant:
+    """Give a grant back whose roles have the scope they need, its codes in the house's form.
+
+    Raises: InvalidGrantError, domain.identifiers.InvalidCompanyCodeError,
+    domain.catalogue.InvalidDivisionCodeError.
+    """
+    if not grant.roles:
+        raise InvalidGrantError(reason="no role", field="roles")
+    if (Role.AGENT in grant.roles) != (grant.company_code is not None):
+        raise InvalidGrantError(reason="AGENT and a company code go together", field="companyCode")
+    if (Role.DESK in grant.roles) != (grant.unit is not None and grant.division_code is not None):
+        raise InvalidGrantError(reason="DESK goes with a unit and a division", field="unit")
+    return Grant(
+        roles=grant.roles,
+        company_code=None if grant.company_code is None else company_code(grant.company_code),
+        unit=None if grant.unit is None else short_text(grant.unit, 100, "unit"),
+        division_code=None if grant.division_code is None else division_code(grant.division_code),
+    )
+
+
+def short_text(text: str, maximum: int, field: str) -> str:
+    """Give a text without blanks around it. Raises: TextTooLongError when it is empty or too long."""
+    trimmed = text.strip()
+    if not 0 < len(trimmed) <= maximum:
+        raise TextTooLongError(field=field, maximum=maximum)
+    return trimmed
 
 
 class EndReason(StrEnum):

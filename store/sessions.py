@@ -11,7 +11,7 @@ from pymongo import ASCENDING
 from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
-from domain.account import EndReason, Session, next_expiry
+from domain.account import ACCESS_LIFE, EndReason, Session, next_expiry
 
 ENDED_CHANNEL: Final = "mintong:sessions"
 _KEPT_AFTER_END: Final = timedelta(days=30)
@@ -39,9 +39,18 @@ class SessionStore:
         """Insert a new session."""
         await self._sessions.insert_one(_document(session))
 
+    async def adopt(self, session: Session) -> Session:
+        """Insert a session that an outside issuer keeps, or prolong it; give it as it is now."""
+        later = {"expires_at": session.expires_at, "delete_at": session.expires_at + _KEPT_AFTER_END}
+        fresh = {name: value for name, value in _document(session).items() if name not in (*later, "_id")}
+        await self._sessions.update_one(
+            {"_id": session.id}, {"$max": later, "$setOnInsert": fresh}, upsert=True
+        )
+        return await self.find(session.id) or session
+
     async def find(self, session_id: str) -> Session | None:
         """Find a session by id, open or not."""
-        document = await self._sessions.find_one({"_id": session_id})
+        document = await self._sessions.find_one({"_id": session_id, "account_id": {"$exists": True}})
         return None if document is None else _session(document)
 
     async def list_open(self, account_id: str, *, now: datetime) -> list[Session]:
@@ -101,8 +110,14 @@ class SessionStore:
         return [each async for each in self._sessions.find({"account_id": account_id}, secret)]
 
     async def erase_account(self, account_id: str, *, now: datetime) -> int:
-        """Delete all sessions of an account; count them."""
-        return (await self._sessions.delete_many({"account_id": account_id})).deleted_count
+        """Forget all about the sessions of an account but that they ended; count them.
+
+        Their bare ids stay for a while: processes that poll must learn that the access tokens are void.
+        """
+        kept = ("id", "ended_at")
+        known = {name: "" for name in Session.__struct_fields__ if name not in kept}
+        change = {"$unset": known, "$set": {"ended_at": now, "delete_at": now + 2 * ACCESS_LIFE}}
+        return (await self._sessions.update_many({"account_id": account_id}, change)).modified_count
 
 
 async def announce_ended(redis: Redis, session_ids: Collection[str]) -> None:
