@@ -6,6 +6,7 @@ It prints `listening on http://127.0.0.1:PORT` and serves until it is ended. `ru
 as a process of its own.
 
     POST /v1/projects/{project}/messages:send   what FCM does; an effect counts for (token, collapse key)
+    POST /token                                 access tokens of a service account: token-1, token-2, ...
     GET  /_effects                              [[token, collapse key, count, lost answers, data], ...]
     GET  /_stats                                {"requests": n, "effects": n, "answers": {fault or SENT: n}}
     POST /_control                              {"faults": {fault: rate}, "seed": n, "retry_after_s": n,
@@ -230,6 +231,7 @@ class Fcm:
         self.scripts: dict[str, list[Fault]] = {}
         self.unregistered: set[str] = set()
         self.authorization: str | None = None
+        self.tokens_given = 0
         self.reset()
 
     def reset(self) -> None:
@@ -392,6 +394,13 @@ class Connection(asyncio.Protocol):
         fcm = self._fcm
         if (method, url) == (b"GET", b"/_effects"):
             return [[token, key, *effect] for (token, key), effect in fcm.effects.items()]
+        if (method, url) == (b"POST", b"/token"):
+            fcm.tokens_given += 1
+            return {
+                "access_token": f"token-{fcm.tokens_given}",
+                "expires_in": 3600,
+                "token_type": "Bearer",
+            }
         if (method, url) == (b"GET", b"/_stats"):
             effects = sum(effect[0] for effect in fcm.effects.values())
             return {
