@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -125,6 +125,10 @@ class Settings(BaseSettings):
     compiled_execution: bool = Field(
         default=True, description="Compile operations that come again; off: graphql-core runs everything."
     )
+    http_protocol: bool = Field(
+        default=True,
+        description="Answer plain POSTs straight from the connection; off: every request goes through ASGI.",
+    )
     fragment_cache_bytes: int = Field(
         default=64_000_000,
         ge=0,
@@ -144,7 +148,45 @@ class Settings(BaseSettings):
         default=60, gt=0, le=3600, description="How often the order of popular items is computed anew."
     )
 
-    @field_validator("cors_origins", mode="before")
+    token_issuer: str = Field(
+        default="mintong", min_length=1, description="Name of this system's own issuer of access tokens."
+    )
+    token_audience: str = Field(
+        default="mintong", min_length=1, description="For whom access tokens are: the claim `aud`."
+    )
+    oidc_issuer: str | None = Field(
+        default=None, description="Issuer whose tokens are accepted as well; unset: only the own."
+    )
+    oidc_audience: str | None = Field(
+        default=None, description="The claim `aud` of that issuer's tokens; needed with it."
+    )
+    oidc_jwks_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Where that issuer publishes its keys; needed with it.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Networks whose X-Forwarded-For is believed, such as 10.0.0.0/8, separated by commas.",
+    )
+    personal_key_file: Path | None = Field(
+        default=None,
+        description="Master key of personal data, 96 bytes, mode 600; unset: personal.key in the home, made "
+        "on first use in development.",
+    )
+    kms_provider: str = Field(
+        default="local",
+        pattern="^(local|aws|azure|gcp|kmip)$",
+        description="Who keeps the master key of personal data; local: a file.",
+    )
+    kms_settings: dict[str, Any] = Field(
+        default={}, description="The MongoDB driver's settings of that KMS provider, as JSON."
+    )
+    kms_master_key: dict[str, Any] | None = Field(
+        default=None, description="The name of the master key at that KMS provider, as JSON."
+    )
+
+    @field_validator("cors_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (

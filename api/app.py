@@ -7,7 +7,7 @@ import contextlib
 import gc
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -17,13 +17,16 @@ from typing import Final
 import orjson
 import strawberry
 import structlog
+from pymongo.errors import PyMongoError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from api.compiled import CompiledExecution
+from api.client_address import client_address, current_scope, networks
+from api.compiled import CompiledExecution, versions_of
 from api.cors import Cors
+from api.direct import DirectAnswers
 from api.documents import AutomaticDocuments, TrustedDocuments
 from api.errors import RequestError, word_refusal
 from api.exchange import SECURITY_HEADERS, Message, Receive, Scope, Send, request_id_from
@@ -31,14 +34,17 @@ from api.execution import Preparer
 from api.graphiql import GraphiQL
 from api.graphql_http import GraphQLOverHTTP, HttpLimits
 from api.health import Health
+from api.identity import keep_identity
 from api.limits import Limits
 from api.lookup import Lookup
 from api.metrics import CONTENT_TYPE, Metrics, render
 from api.negotiation import accepts_html
+from api.ready import ReadyAnswers
 from api.resources import Resources, open_resources
 from api.views import Views
 from api.websocket import GraphQLOverWebSocket, LiveLimits
 from domain.access import Viewer
+from engine.responses import ResponseCache
 from loaders.catalogue import Catalogue
 from notifications.live import LiveHub
 from resolvers.context import Context, Language
@@ -70,16 +76,21 @@ class Application:
         self._views: Views | None = None
         self._graphiql = GraphiQL() if settings.serves_graphiql else None
         self._metrics = Metrics()
+        self._proxies = networks(settings.trusted_proxies)
         self._hub: LiveHub | None = None
         preparer = make_preparer(settings, schema, self._metrics.error)
-        self._graphql = self._build_graphql(preparer, trusted)
-        self._metrics.register(self._graphql.prepare_trusted())
-        self._websocket = self._build_websocket(preparer, trusted)
-        self._metrics.register(self._websocket.lookup.prepare_trusted())
+        only = settings.trusted_documents_only
+        lookup = Lookup(preparer, trusted, self._automatic_documents, trusted_only=only)
+        self._metrics.register(lookup.prepare_trusted())
+        self._graphql = self._build_graphql(lookup, preparer.responses)
+        self._websocket = self._build_websocket(lookup)
+        self.direct = DirectAnswers(self._graphql)
+        """For `api.http_protocol`."""
         self._starlette = Starlette(routes=self._routes(), lifespan=self._lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection of any protocol."""
+        current_scope.set(scope)
         if scope["type"] == "websocket" and scope["path"] == GRAPHQL_PATH:
             await self._websocket(scope, receive, send)
         elif scope["type"] != "http":
@@ -89,30 +100,31 @@ class Application:
         else:
             await self._starlette(scope, receive, _with_headers(scope, send))
 
-    def _build_graphql(self, preparer: Preparer, trusted: TrustedDocuments) -> GraphQLOverHTTP:
+    def _build_graphql(self, lookup: Lookup, responses: ResponseCache | None) -> GraphQLOverHTTP:
         settings = self._settings
         return GraphQLOverHTTP(
-            preparer,
-            trusted,
-            self._automatic_documents,
+            lookup,
             self._make_context,
             self._authenticate,
             limits=HttpLimits(
                 max_body_bytes=settings.max_body_bytes,
                 body_timeout_s=settings.execution_timeout_s,
-                trusted_only=settings.trusted_documents_only,
                 log_sample=settings.log_sample,
                 explains=not settings.is_production,
             ),
             metrics=self._metrics,
             cors=Cors(settings.cors_origins),
+            responses=responses,
+            ready=None if responses is None else ReadyAnswers(responses, self._versions),
         )
 
-    def _build_websocket(self, preparer: Preparer, trusted: TrustedDocuments) -> GraphQLOverWebSocket:
+    def _versions(self) -> Hashable:
+        return None if self._resources is None else versions_of(self._resources.catalogue.current)
+
+    def _build_websocket(self, lookup: Lookup) -> GraphQLOverWebSocket:
         settings = self._settings
-        only = settings.trusted_documents_only
         return GraphQLOverWebSocket(
-            Lookup(preparer, trusted, self._automatic_documents, trusted_only=only),
+            lookup,
             self._live_hub,
             self._make_context,
             self._authenticate,
@@ -140,7 +152,12 @@ class Application:
         return self._automatic
 
     async def _authenticate(self, authorization: bytes) -> Viewer:
-        raise RequestError("INVALID_TOKEN")
+        resources = self._resources
+        if resources is None:
+            raise RequestError("NOT_READY")
+        if resources.authenticator is None:
+            raise RequestError("INVALID_TOKEN")
+        return await resources.authenticator.authenticate(authorization)
 
     def _make_context(self, language: Language, request_id: str, viewer: Viewer | None) -> Context:
         resources, views = self._resources, self._views
@@ -158,6 +175,7 @@ class Application:
             opened=resources.stores,
             hub=self._hub,
             word=partial(word_refusal, language=language),
+            client_address=partial(client_address, current_scope.get(), self._proxies),
         )
 
     # --- life ---------------------------------------------------------------------------------------------
@@ -178,6 +196,10 @@ class Application:
                 "sessions": self._websocket.run,
                 "gauges": lambda: self._observe_snapshot(resources.catalogue),
             }
+            if resources.ended is not None:
+                jobs["ended sessions"] = resources.ended.run
+            if (stores := resources.stores) is not None:
+                jobs["identity"] = lambda: keep_identity(stores.identity, stores.personal)
             tasks = [asyncio.create_task(_keep_running(name, run), name=name) for name, run in jobs.items()]
             # What lives now lives for the whole process: the collector need not look at it again.
             gc.collect()
@@ -209,6 +231,7 @@ class Application:
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
             Route("/metrics", self._metrics_page),
+            Route("/.well-known/jwks.json", self._key_set),
         ]
         if self._graphiql is not None:
             routes.append(Route(GRAPHQL_PATH, self._graphiql.page))
@@ -238,6 +261,18 @@ class Application:
 
     async def _metrics_page(self, _: Request) -> Response:
         return Response(await asyncio.to_thread(render), headers={"content-type": CONTENT_TYPE})
+
+    async def _key_set(self, _: Request) -> Response:
+        resources = self._resources
+        if resources is None or resources.stores is None:
+            return _json({"keys": []}, 503)
+        try:
+            keys = await resources.stores.identity.ring.key_set(now=datetime.now(UTC))
+        except PyMongoError as error:
+            log.warning("jwks.engine_unavailable", error=type(error).__name__)
+            return _json({"keys": []}, 503)
+        headers = {"content-type": "application/json", "cache-control": "public, max-age=300"}
+        return Response(orjson.dumps(keys), headers=headers)
 
     async def _to_page(self, _: Request) -> Response:
         return RedirectResponse(GRAPHQL_PATH, 307)

@@ -7,13 +7,13 @@ graphql-core with the same answer.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Hashable, Mapping
 from typing import Any, Final
 
 import strawberry
 from graphql import DocumentNode
 
+from api.eager import within
 from api.errors import TIMEOUT, RequestError
 from api.execution import CoreOperation, Outcome, was_refused
 from engine.compiler import check_schema, conditions
@@ -24,6 +24,7 @@ from engine.plan import UnsupportedError
 from engine.responses import ResponseCache
 from engine.result import Result
 from engine.values import VariableReader, has_nested_variables
+from loaders.catalogue_snapshot import CatalogueSnapshot
 from resolvers.context import Context
 
 # Most documents of strangers come once: compiling them, and keeping their answers, would be work for nothing.
@@ -43,6 +44,11 @@ class CompiledExecution:
             versions=_versions,
             language=_language,
         )
+
+    @property
+    def responses(self) -> ResponseCache | None:
+        """The kept answers."""
+        return self.engine.responses
 
     def operation(self, text: str, document: DocumentNode, core: CoreOperation) -> CompiledOperation:
         """Put the engine in front of an operation of a document that was parsed, bounded and validated."""
@@ -77,9 +83,15 @@ class CompiledOperation:
         self.is_query = core.is_query
 
     def trust(self) -> None:
-        """Compile at the first request: the operation is known to come again."""
+        """Compile now: the operation is known to come again."""
         self._prepared.pinned = True
         self._operation.sightings = COMPILE_AFTER
+        self._engine.compile(self._prepared, self._operation)
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether a compiled plan runs it and nothing in that plan is known to wait."""
+        return self._engine.is_prompt(self._operation)
 
     async def execute(
         self, variables: Mapping[str, Any], context: Context, *, explain: bool = False
@@ -90,14 +102,11 @@ class CompiledOperation:
         """
         core = self._core
         core.check(variables)
-        timeout_s = core.timeout_s
+        work = self._engine.execute(self._prepared, dict(variables), self.name, context, explain=explain)
         try:
-            async with asyncio.timeout(timeout_s):
-                result = await self._engine.execute(
-                    self._prepared, dict(variables), self.name, context, explain=explain
-                )
+            result = await within(work, core.timeout_s)
         except TimeoutError:
-            raise RequestError(TIMEOUT, seconds=timeout_s) from None
+            raise RequestError(TIMEOUT, seconds=core.timeout_s) from None
         if result.errors and was_refused(result.data, result.errors):
             # How many of the errors of variables are told is decided there.
             return await core.execute(variables, context, explain=explain)
@@ -109,7 +118,8 @@ class CompiledOperation:
         policy, stored = result.policy, result.stored
         cache_control = policy.header() if policy.is_cacheable else None
         if stored is not None:
-            return Outcome(stored.body, cache_control=cache_control, tag=stored.etag)
+            found = stored if result.data is None else None
+            return Outcome(stored.body, cache_control=cache_control, tag=stored.etag, stored=found)
         return Outcome(result.body, cache_control=cache_control)
 
     def source(self, variables: Mapping[str, Any]) -> str:
@@ -123,9 +133,13 @@ def _explanation(result: Result, cost: int) -> dict[str, Any]:
     return {**result.explanation.as_dict(), "cost": cost}
 
 
+def versions_of(catalogue: CatalogueSnapshot | None) -> Hashable:
+    """Give what changes with every change of the public data served."""
+    return None if catalogue is None else (catalogue.version, catalogue.revision)
+
+
 def _versions(context: Context) -> Hashable:
-    snapshot = context.catalogue
-    return None if snapshot is None else (snapshot.version, snapshot.revision)
+    return versions_of(context.catalogue)
 
 
 def _language(context: Context) -> str:

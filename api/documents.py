@@ -54,6 +54,12 @@ class BoundedCache(Generic[Value]):
         self._entries.move_to_end(key)
         return entry[0]
 
+    def pop(self, key: object) -> None:
+        """Forget a value; nothing happens when it is not there."""
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._size -= entry[1]
+
     def put(self, key: object, value: Value, size: int) -> None:
         """Keep a value of the given size and drop the least recently used; one too large is not kept."""
         if size > self._max_size:

@@ -37,6 +37,11 @@ def request_id_from(given: str | None) -> str:
     """Take over a client's request id when it is harmless to log, else make one."""
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given
+    return new_request_id()
+
+
+def new_request_id() -> str:
+    """Make a request id that no other request has."""
     return f"{_PROCESS}-{next(_COUNTER):x}"
 
 

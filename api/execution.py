@@ -43,6 +43,7 @@ from api.errors import (
     client_fault,
 )
 from api.limits import CostReader, Limits, OperationCost, check_shape, check_variables, has_introspection
+from engine.responses import ResponseCache, StoredResponse
 from resolvers.context import Context, Language
 
 MAX_REPORTED_ERRORS: Final = 5
@@ -60,7 +61,8 @@ class Outcome(Struct, frozen=True):
     """The answer to one operation: JSON bytes, the status for clients that read it, codes of errors.
 
     `cache_control` is what the answer allows caches to do; None means that nobody but the client may keep it.
-    `tag` is the strong validator of the body, where it is known already.
+    `tag` is the strong validator of the body, where it is known already; `stored` is the kept answer, where
+    the body was found and not made.
     """
 
     body: bytes
@@ -68,6 +70,7 @@ class Outcome(Struct, frozen=True):
     codes: tuple[str, ...] = ()
     cache_control: str | None = None
     tag: str | None = None
+    stored: StoredResponse | None = None
 
 
 class Operation(Protocol):
@@ -81,6 +84,10 @@ class Operation(Protocol):
     def is_query(self) -> bool:
         """Whether it may be run by GET."""
 
+    @property
+    def is_prompt(self) -> bool:
+        """Whether nothing in it is known to wait: it may be run without a task of its own."""
+
     async def execute(
         self, variables: Mapping[str, Any], context: Context, *, explain: bool = False
     ) -> Outcome:
@@ -92,6 +99,10 @@ class Operation(Protocol):
 
 class Front(Protocol):
     """What may run operations in graphql-core's place."""
+
+    @property
+    def responses(self) -> ResponseCache | None:
+        """Its kept answers, if it keeps any."""
 
     def operation(self, text: str, document: DocumentNode, core: CoreOperation) -> Operation:
         """Give the operation that runs in place of `core`, of a document that is valid and within limits."""
@@ -124,6 +135,7 @@ class Preparer:
         front: Front | None = None,
     ) -> None:
         self._front = front
+        self.responses = None if front is None else front.responses
         self._schema = schema
         self._limits = limits
         self._timeout_s = timeout_s
@@ -206,6 +218,7 @@ class CoreOperation:
         "_observe_error",
         "_schema",
         "document",
+        "is_prompt",
         "is_query",
         "is_subscription",
         "name",
@@ -232,6 +245,7 @@ class CoreOperation:
         self.timeout_s = timeout_s
         self.name = node.name.value if node.name else None
         self.is_query = node.operation is OperationType.QUERY
+        self.is_prompt = False
         self.is_subscription = node.operation is OperationType.SUBSCRIPTION
 
     def check(self, variables: Mapping[str, Any]) -> None:

@@ -67,7 +67,7 @@ class GraphiQL:
             return Response(status_code=304, headers=headers)
         if coding := encoding(request.headers.get("accept-encoding")):
             headers["content-encoding"] = coding
-            content = await compress(content, coding)
+            content = await asyncio.to_thread(compress, content, coding)
         return Response(content, headers=headers)
 
 

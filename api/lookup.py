@@ -38,7 +38,7 @@ class Lookup:
         self._automatic = automatic
         self._trusted_only = trusted_only
         self._registered: dict[tuple[str, str | None], AnyOperation] = {}
-        self.registered_names: frozenset[str] = frozenset()
+        self._labels: dict[int, str] = {}
         self._prepared: BoundedCache[AnyOperation] = BoundedCache(_MAX_PREPARED, _MAX_PREPARED_CHARS)
 
     def prepare_trusted(self) -> frozenset[str]:
@@ -57,8 +57,8 @@ class Lookup:
             self._registered[digest, None] = operation
             if operation.name:
                 self._registered[digest, operation.name] = operation
-        self.registered_names = frozenset(name for _, name in self._registered if name)
-        return self.registered_names
+                self._labels[id(operation)] = operation.name
+        return frozenset(name for _, name in self._registered if name)
 
     async def find(self, parameters: Parameters) -> AnyOperation:
         """Give the operation that the parameters name or hold.
@@ -78,6 +78,17 @@ class Lookup:
         if digest is not None:
             await self._automatic().put(digest, query)
         return operation
+
+    def label(self, operation: AnyOperation) -> str | None:
+        """Give the name under which an operation may be logged and counted: that of a registered one."""
+        return self._labels.get(id(operation))
+
+    def find_at_hand(self, parameters: Parameters) -> AnyOperation | None:
+        """Give the operation where nothing has to be read, prepared or stored for it; else None."""
+        query, digest, name = parameters.query, parameters.digest, parameters.operation_name
+        if digest is not None:
+            return self._registered.get((digest, name))
+        return None if self._trusted_only or query is None else self._prepared.get((query, name))
 
     def _by_trusted_text(self, query: str | None, name: str | None) -> AnyOperation:
         operation = None if query is None else self._registered.get((document_hash(query), name))

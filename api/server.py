@@ -15,6 +15,7 @@ from typing import Final
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from api.http_protocol import GraphQLProtocol
 from api.ws_server import LiveProtocol
 from settings import Settings
 
@@ -55,7 +56,7 @@ def uvicorn_config(settings: Settings) -> uvicorn.Config:
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=GraphQLProtocol if settings.http_protocol else "httptools",
         ws=LiveProtocol,
         ws_max_size=settings.max_body_bytes,
         ws_ping_interval=settings.live_ping_s,

@@ -351,8 +351,7 @@ class Connection:
         server.metrics.started()
         try:
             operation = await server.lookup.find(parameters)
-            if operation.name in server.lookup.registered_names:
-                running.name = operation.name
+            running.name = server.lookup.label(operation)
             context = self._context(running)
             if isinstance(operation, SubscriptionOperation):
                 await self._stream(running, operation, parameters.variables, context)

@@ -195,6 +195,7 @@ class Compiler:
             info_class=_OperationContextAwareGraphQLResolveInfo,
             executor_class=self._strawberry.execution_context_class,
             policy=PRIVATE if serial else level_policy(root, PRIVATE),
+            waits=any(_may_wait(plan) for level in self._levels for plan in level.fields),
         )
 
     def _merged(self, root_type: GraphQLObjectType, steps: list[LevelPlan]) -> LevelPlan:
@@ -321,6 +322,11 @@ class Compiler:
             if relation is not None and relation.is_batched(own):
                 return BATCH, None, relation.key_of
         return RESOLVER, None, attribute_getter("__class__")
+
+
+def _may_wait(plan: FieldPlan) -> bool:
+    own = plan.definition.extensions.get("strawberry-definition")
+    return plan.suspends or (plan.kind == RESOLVER and bool(getattr(own, "extensions", ())))
 
 
 def _is_leaf_read(plan: FieldPlan) -> bool:

@@ -30,7 +30,7 @@ from engine.fragments import FragmentCache, RequestScope
 from engine.keys import UnfreezableError, freeze
 from engine.plan import OperationPlan, UnsupportedError
 from engine.recovery import nulls_root, recover
-from engine.responses import ResponseCache, SharedStore, StoredResponse, shared_key
+from engine.responses import ResponseCache, ResponseKey, SharedStore, StoredResponse, shared_key
 from engine.result import FormatError, Result, dump, vary_of
 from engine.runtime import Run
 from engine.values import VariableReader, has_nested_variables
@@ -42,9 +42,9 @@ def _response_key(
     plan: OperationPlan,
     coerced: Mapping[str, Any],
     scope: RequestScope,
-) -> tuple[Hashable, ...]:
+) -> ResponseKey:
     language = scope.language if plan.policy.language else None
-    return (prepared.text, operation.name, freeze(coerced), language, scope.snapshot)
+    return ResponseKey(prepared.text, operation.name, freeze(coerced), language, scope.snapshot)
 
 
 class Engine:
@@ -112,9 +112,18 @@ class Engine:
         self.documents.pin(document_id, prepared)
         for operation in prepared.operations.values():
             operation.sightings = self._compile_after
-            if operation.reason is None and not operation.conditions:
-                self._plan(prepared, operation, (), timed=False)
+            self.compile(prepared, operation)
         return prepared
+
+    def compile(self, prepared: Prepared, operation: PreparedOperation) -> None:
+        """Compile an operation before its first request; one with conditions waits for their values."""
+        if operation.reason is None and not operation.conditions:
+            self._plan(prepared, operation, (), timed=False)
+
+    def is_prompt(self, operation: PreparedOperation) -> bool:
+        """Tell whether compiled plans run an operation and nothing in them is known to wait."""
+        plan = None if operation.conditions else operation.variants.get(())
+        return self._shared is None and isinstance(plan, OperationPlan) and not plan.waits
 
     def persisted(self, document_id: str) -> Prepared | None:
         """Return a pinned document."""
@@ -248,30 +257,6 @@ class Engine:
             return await self._kept(prepared, operation, run, scope)
         return await self._run(run)
 
-    def find_stored(
-        self,
-        prepared: Prepared,
-        variables: dict[str, Any] | None = None,
-        operation_name: str | None = None,
-        context: Any = None,
-    ) -> StoredResponse | None:
-        """Return the ready bytes of a request without running anything, None if there are none."""
-        scope = None if self.responses is None else self._scope(context)
-        operation = prepared.find(operation_name)
-        if self.responses is None or scope is None or not isinstance(operation, PreparedOperation):
-            return None
-        coerced = operation.reader.read(variables)
-        if isinstance(coerced, list):
-            return None
-        values = condition_values(operation, coerced.coerced) if operation.conditions else ()
-        plan = None if values is None else operation.variants.get(values)
-        if not isinstance(plan, OperationPlan) or not plan.policy.is_cacheable:
-            return None
-        try:
-            return self.responses.find(_response_key(prepared, operation, plan, coerced.coerced, scope))
-        except UnfreezableError:
-            return None
-
     def _scope(self, context: Any) -> RequestScope | None:
         if self._versions is None:
             return None
@@ -314,7 +299,7 @@ class Engine:
                 max_age_s=max_age_s,
                 cache_control=policy.header(),
                 vary=vary_of(policy),
-                key_bytes=2 * len(str(key[2])) + text_bytes,
+                key_bytes=2 * len(str(key.variables)) + text_bytes,
             )
 
         async def compute() -> Result:

@@ -122,6 +122,8 @@ class OperationPlan:
     info_class: type
     executor_class: type
     policy: CachePolicy
+    waits: bool
+    """Whether something is known to wait, or has extensions that may."""
 
 
 def attribute_getter(name: str) -> Callable[[Any], Any]:

@@ -8,10 +8,20 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 _ENTRY_BYTES = 700
 T = TypeVar("T")
+
+
+class ResponseKey(NamedTuple):
+    """What an answer depends on."""
+
+    text: str
+    operation: str | None
+    variables: Hashable
+    language: str | None
+    snapshot: Hashable
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +34,9 @@ class StoredResponse:
     vary: str
     expires_s: float
     """On the cache's clock."""
+    key: ResponseKey
+    codings: dict[str, bytes]
+    """The body in content codings, added by `ResponseCache.add_coding`."""
 
 
 class SharedStore(Protocol):
@@ -59,8 +72,8 @@ class ResponseCache:
         self.hits = 0
         self.misses = 0
         self._clock = clock
-        self._entries: OrderedDict[Hashable, tuple[StoredResponse, int]] = OrderedDict()
-        self._flights: dict[Hashable, asyncio.Future[bool]] = {}
+        self._entries: OrderedDict[ResponseKey, tuple[StoredResponse, int]] = OrderedDict()
+        self._flights: dict[ResponseKey, asyncio.Future[bool]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -70,7 +83,7 @@ class ResponseCache:
         self._entries.clear()
         self.bytes = 0
 
-    def find(self, key: Hashable) -> StoredResponse | None:
+    def find(self, key: ResponseKey) -> StoredResponse | None:
         """Return the kept answer, None if there is none or its time is over."""
         entry = self._entries.get(key)
         if entry is None:
@@ -83,22 +96,43 @@ class ResponseCache:
         return entry[0]
 
     def put(
-        self, key: Hashable, body: bytes, *, max_age_s: float, cache_control: str, vary: str, key_bytes: int
+        self,
+        key: ResponseKey,
+        body: bytes,
+        *,
+        max_age_s: float,
+        cache_control: str,
+        vary: str,
+        key_bytes: int,
     ) -> StoredResponse:
         """Keep a body for `max_age_s` seconds."""
         # A copy, because orjson leaves room allocated behind its results.
         body = bytes(memoryview(body))
-        stored = StoredResponse(body, etag_of(body), cache_control, vary, self._clock() + max_age_s)
+        expires_s = self._clock() + max_age_s
+        stored = StoredResponse(body, etag_of(body), cache_control, vary, expires_s, key, {})
         size = len(body) + key_bytes + _ENTRY_BYTES
         self._drop(key)
         if size <= self.max_bytes:
             self._entries[key] = (stored, size)
             self.bytes += size
-            while self.bytes > self.max_bytes:
-                self._drop(next(iter(self._entries)))
+            self._make_room()
         return stored
 
-    async def once(self, key: Hashable, compute: Callable[[], Awaitable[T]]) -> StoredResponse | T:
+    def add_coding(self, stored: StoredResponse, coding: str, body: bytes) -> None:
+        """Keep a body in a content coding beside the answer, where that is still kept."""
+        entry = self._entries.get(stored.key)
+        if entry is None or entry[0] is not stored or coding in stored.codings:
+            return
+        stored.codings[coding] = body
+        self._entries[stored.key] = (stored, entry[1] + len(body))
+        self.bytes += len(body)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        while self.bytes > self.max_bytes:
+            self._drop(next(iter(self._entries)))
+
+    async def once(self, key: ResponseKey, compute: Callable[[], Awaitable[T]]) -> StoredResponse | T:
         """Return the kept answer, or compute it while other requests for it wait.
 
         When the one that computes is cancelled or gets nothing that may be kept, the next one computes.
@@ -126,7 +160,7 @@ class ResponseCache:
         flight.set_result(True)
         return result
 
-    def _drop(self, key: Hashable) -> None:
+    def _drop(self, key: ResponseKey) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self.bytes -= entry[1]

@@ -326,7 +326,9 @@ class InProcess:
         sent: list[dict[str, Any]] = []
 
         async def receive() -> dict[str, Any]:
-            return messages.pop(0) if messages else {"type": "http.disconnect"}
+            if not messages:
+                await asyncio.Event().wait()  # the client stays
+            return messages.pop(0)
 
         async def send(message: Any) -> None:
             sent.append(message)

@@ -227,16 +227,19 @@ def test_processes_share_answers() -> None:
     assert (len(shelf.kept), len(second.responses or ())) == (1, 1)
 
 
-def test_ready_bytes_are_found_without_running_anything() -> None:
-    engine, context = make_engine(responses=ResponseCache(1_000_000)), Context(publish(1))
-    prepared = engine.persist("goods", GOODS)
-    assert engine.find_stored(prepared, None, None, context) is None
-    body = ask(engine, GOODS, context).body
-    found = engine.find_stored(prepared, None, None, context)
-    assert found is not None
-    assert (found.body, found.cache_control) == (body, "public, max-age=60")
-    assert engine.find_stored(prepared, None, None, Context(publish(2))) is None
-    assert engine.find_stored(engine.prepare("{ undeclared { id } }"), None, None, context) is None
+def test_stored_answers_know_their_key_and_keep_codings_within_the_bounds() -> None:
+    cache = ResponseCache(1_000_000)
+    engine, context = make_engine(responses=cache), Context(publish(1))
+    stored = ask(engine, GOODS, context).stored
+    assert stored is not None
+    assert cache.find(stored.key) is stored
+    before = cache.bytes
+    cache.add_coding(stored, "br", b"12345")
+    cache.add_coding(stored, "br", b"123456789")
+    assert (stored.codings, cache.bytes - before) == ({"br": b"12345"}, 5)
+    cache.clear()
+    cache.add_coding(stored, "gzip", b"12345")
+    assert (stored.codings, cache.bytes) == ({"br": b"12345"}, 0)
 
 
 def test_answers_with_errors_are_not_kept() -> None:

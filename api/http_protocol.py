@@ -1,0 +1,114 @@
+"""uvicorn's HTTP protocol, answering plain POSTs to `/graphql` where they arrive, without ASGI in between.
+
+A request is plain when its head was seen before, byte for byte, and nothing in it is unusual; the first
+request with a head is parsed and answered in the ordinary way, and its head remembered. Whoever signs in,
+sends a large body, asks for another path or pipelines goes the ordinary way every time.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from time import perf_counter
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api.answers import Answer
+from api.direct import DirectAnswers, Head
+
+_POST: Final = b"POST /graphql HTTP/1.1\r\n"
+_MAX_HEAD: Final = 2_048
+
+
+class GraphQLProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._direct: DirectAnswers | None = getattr(self.app, "direct", None)
+        self._new_head: bytes | None = None
+        self._is_between = True
+        """Whether the parser has read whole messages only."""
+        self._answered_at = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        """Answer at once what can be; hand the rest to the parser."""
+        direct = self._direct
+        if direct is not None and self._is_between and data.startswith(_POST) and self._is_idle():
+            end = data.find(b"\r\n\r\n", 0, _MAX_HEAD)
+            head = data[:end]
+            known = direct.find(head) if end > 0 else None
+            if known is None:
+                self._new_head = head if end > 0 else None
+            elif known.content_length == len(data) - end - 4 and self._answer(direct, head, known, data):
+                return
+        super().data_received(data)
+        self._new_head = None
+
+    def _is_idle(self) -> bool:
+        """Tell whether an answer may be written now: nothing before it is unanswered or unsent."""
+        limit = self.limit_concurrency
+        return (
+            (self.cycle is None or self.cycle.response_complete)
+            and not self.flow.write_paused
+            and (limit is None or (len(self.connections) < limit and len(self.tasks) < limit))
+        )
+
+    def _answer(self, direct: DirectAnswers, head: bytes, known: Head, data: bytes) -> bool:
+        started = perf_counter()
+        answer = direct.answer(known, data[len(head) + 4 :])
+        if answer is None:
+            return False
+        written = None
+        if answer.__class__ is Answer:
+            written = direct.write(known, answer, started, self._server_lines())
+        if written is not None:
+            self.transport.write(written)
+            self.server_state.total_requests += 1
+            self._answered_at = self.loop.time()
+            if self.timeout_keep_alive_task is None:
+                self._watch_idleness(self.timeout_keep_alive)
+            return True
+        # What waits keeps the parsed head for itself, and goes on as the application of an ordinary request.
+        direct.forget(head)
+        app, self.app = self.app, partial(direct.finish, known, answer, started)
+        try:
+            super().data_received(data)
+        finally:
+            self.app = app
+        return True
+
+    def _server_lines(self) -> bytes:
+        return b"".join([b"%b: %b\r\n" % pair for pair in self.server_state.default_headers])
+
+    # --- the parser's callbacks ---------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Note that the parser is inside a message."""
+        self._is_between = False
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Remember a head that the parser accepted."""
+        head, self._new_head = self._new_head, None
+        if head is not None and self._direct is not None and self.parser.should_keep_alive():
+            self._direct.learn(head, self.headers)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note that the parser has read a whole message."""
+        self._is_between = True
+        super().on_message_complete()
+
+    # --- idle connections ---------------------------------------------------------------------------------
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection, unless requests were answered here since the timer was set."""
+        idle_s = self.loop.time() - self._answered_at
+        if idle_s < self.timeout_keep_alive:
+            self._watch_idleness(self.timeout_keep_alive - idle_s)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _watch_idleness(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
