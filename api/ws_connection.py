@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -404,7 +404,8 @@ class Connection:
         with server.metrics.live_subscription():
             try:
                 async for event in events:
-                    text = await self._payload(event, selection, running)
+                    payload = self._payload(event, selection, running)
+                    text = payload if isinstance(payload, str) else await payload
                     await self._write(f"{start}{text}}}")
                     server.metrics.live_delivered()
             except (ClientGoneError, ListenerClosedError, RequestError):
@@ -417,10 +418,10 @@ class Connection:
         if self._forget(running):
             await self._write(orjson.dumps({"id": running.id, "type": "complete"}).decode())
 
-    async def _payload(self, event: object, selection: Selection, running: Running) -> str:
+    def _payload(self, event: object, selection: Selection, running: Running) -> str | Awaitable[str]:
         if isinstance(event, SharedEvent):
-            return await self._server.payloads.of(event, selection, self._nobody(running))
-        return await selection.operation.payload(event, selection.variables, self._context(running))
+            return self._server.payloads.of(event, selection, self._nobody(running))
+        return selection.operation.payload(event, selection.variables, self._context(running))
 
     def _context(self, running: Running) -> Context:
         return self._server.make_context(self._language, running.request_id, self.viewer)

@@ -6,7 +6,7 @@ What is the same for several viewers is executed once per event and selection, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Mapping
 from contextlib import asynccontextmanager
 from inspect import isawaitable
 from typing import Any, Final, cast
@@ -53,8 +53,10 @@ class SubscriptionOperation:
             return core.outcome(None, opened.errors or (), context)
         return aiter(cast("AsyncIterator[Any]", opened))
 
-    async def payload(self, event: object, variables: Mapping[str, Any], context: Context) -> str:
-        """Execute the selection of one event; give the JSON.
+    def payload(
+        self, event: object, variables: Mapping[str, Any], context: Context
+    ) -> str | Coroutine[Any, Any, str]:
+        """Execute the selection of one event; give the JSON, at once where no resolver has to wait.
 
         Raises: RequestError when the time is over.
         """
@@ -63,10 +65,17 @@ class SubscriptionOperation:
         if isinstance(executor, list):
             return core.outcome(None, executor, context).body.decode()
         result = execute_subscription_event(executor)
-        if isawaitable(result):
-            async with _in_time(core.timeout_s):
-                result = await result
-        return core.outcome(result.data, result.errors or (), context).body.decode()
+        if isinstance(result, ExecutionResult):
+            return self._json(result, context)
+        return self._awaited(result, context)
+
+    async def _awaited(self, pending: Awaitable[ExecutionResult], context: Context) -> str:
+        async with _in_time(self._core.timeout_s):
+            result = await pending
+        return self._json(result, context)
+
+    def _json(self, result: ExecutionResult, context: Context) -> str:
+        return self._core.outcome(result.data, result.errors or (), context).body.decode()
 
     def failure(self, error: Exception, context: Context) -> Outcome:
         """Word an error that the resolver raised between two events."""
@@ -111,10 +120,10 @@ class SharedPayloads:
         self._running: dict[Hashable, asyncio.Task[str]] = {}
         self.executed = 0
 
-    async def of(
+    def of(
         self, event: SharedEvent[Any], selection: Selection, make_context: Callable[[], Context]
-    ) -> str:
-        """Give the payload of an event; `make_context` makes one without a viewer.
+    ) -> str | Awaitable[str]:
+        """Give the payload of an event, at once where it is there; `make_context` makes one without a viewer.
 
         Raises: RequestError when the time is over.
         """
@@ -124,17 +133,20 @@ class SharedPayloads:
             return text
         task = self._running.get(key)
         if task is None:
-            execute = selection.operation.payload(event.value, selection.variables, make_context())
-            task = asyncio.create_task(self._execute(key, execute))
+            self.executed += 1
+            payload = selection.operation.payload(event.value, selection.variables, make_context())
+            if isinstance(payload, str):
+                self._texts.put(key, payload, len(payload))
+                return payload
+            task = asyncio.create_task(self._execute(key, payload))
             self._running[key] = task
             task.add_done_callback(_retrieve)
         # Whoever asked first may leave while the others still wait.
-        return await asyncio.shield(task)
+        return asyncio.shield(task)
 
-    async def _execute(self, key: Hashable, execute: Coroutine[Any, Any, str]) -> str:
-        self.executed += 1
+    async def _execute(self, key: Hashable, payload: Coroutine[Any, Any, str]) -> str:
         try:
-            text = await execute
+            text = await payload
             self._texts.put(key, text, len(text))
             return text
         finally:
