@@ -182,6 +182,60 @@ DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
         "此操作需要 {required} 级身份认证，您当前为 {current} 级；请先完成 {reach_by}。",
         "This needs assurance {required}, yours is {current}; reach it with {reach_by}.",
     ),
+    "INVALID_CODE": (
+        "验证码错误或已失效，请重新输入或重新获取。",
+        "The code is wrong or no longer good: check it, or ask for a new one.",
+    ),
+    "TOO_MANY_REQUESTS": (
+        "操作过于频繁，请在 {seconds} 秒后重试。",
+        "Too many requests; try again in {seconds} s.",
+    ),
+    "SIGN_IN_LOCKED": (
+        "验证码多次输入错误，登录已锁定至 {until}，请在 {seconds} 秒后重试。",
+        "Too many wrong codes: locked until {until} (Beijing time), for {seconds} s.",
+    ),
+    "CODE_NOT_SENT": (
+        "验证码发送失败，请稍后重试。",
+        "The code could not be sent. Please try again later.",
+    ),
+    "SESSION_ENDED": ("登录已失效，请重新登录。", "The session has ended; sign in again."),
+    "UNKNOWN_SESSION": ("没有这个登录会话，或已退出。", "There is no such open session."),
+    "UNKNOWN_ACCOUNT": ("账号不存在。", "There is no such account."),
+    "ACCOUNT_CLOSED": ("账号正在注销，无法使用。", "The account is being deleted."),
+    "IDENTITY_MISMATCH": ("姓名与身份证号码不一致。", "Name and resident id number do not belong together."),
+    "IDENTITY_TAKEN": (
+        "该身份已在其他账号完成实名认证。",
+        "This person has verified another account.",
+    ),
+    "IDENTITY_ALREADY_VERIFIED": ("该账号已完成实名认证。", "The account is verified already."),
+    "IDENTITY_SERVICE_UNAVAILABLE": (
+        "实名认证服务暂时不可用，请稍后重试。",
+        "Identities cannot be verified right now. Please try again later.",
+    ),
+    "WECHAT_SIGN_IN_FAILED": (
+        "微信登录失败，请重试或使用手机号登录。",
+        "WeChat sign-in failed; try again, or sign in by phone.",
+    ),
+    "WECHAT_NOT_LINKED": (
+        "该微信尚未绑定账号，请先用手机号登录后绑定。",
+        "No account is linked to this WeChat user: sign in by phone once and link it.",
+    ),
+    "WECHAT_TAKEN": ("该微信已绑定其他账号。", "This WeChat user is linked to another account."),
+    "INVALID_PHONE": ("请输入 11 位大陆手机号。", "Enter a mobile number of the mainland, 11 digits."),
+    "INVALID_RESIDENT_ID": ("身份证号码不正确，请核对。", "The resident id number is wrong; check it."),
+    "INVALID_COMPANY_CODE": (
+        "统一社会信用代码不正确，请核对。",
+        "The unified social credit code is wrong; check it.",
+    ),
+    "INVALID_NAME": (
+        "姓名应为 2 至 {maximum} 个汉字或字母。",
+        "A name has 2 to {maximum} characters, Chinese or Latin.",
+    ),
+    "INVALID_GRANT": ("角色与范围不匹配（{reason}）。", "Roles and scope do not fit: {reason}."),
+    "INVALID_TEXT": (
+        "{field} 应为 1 至 {maximum} 个字。",
+        "{field} must have 1 to {maximum} characters.",
+    ),
     "CATALOGUE_UNAVAILABLE": (
         "事项库正在加载，请稍后重试。",
         "The catalogue is loading. Please try again in a moment.",

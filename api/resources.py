@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 
 from msgspec import Struct
 from redis.asyncio import Redis
 
+from api.auth import Authenticator, EndedSessions
 from api.health import Probe
+from api.identity import kms_of, make_authenticator, make_identity, make_senders
 from api.views import WriteViews
 from loaders.catalogue import Catalogue
 from resolvers.context import Stores
 from settings import Settings
 from store.catalogue import CatalogueStore
 from store.connections import open_mongodb, open_redis
+from store.encryption import FieldCipher
 
 
 class Resources(Struct, frozen=True):
     """The open resources of one process; `probes` by the engine's name, as `/readyz` shows it.
 
-    `stores` is None where only public data is served.
+    `stores`, `authenticator` and `ended` are None where only public data is served.
     """
 
     catalogue: Catalogue
@@ -29,6 +32,8 @@ class Resources(Struct, frozen=True):
     write_views: WriteViews
     probes: Mapping[str, Probe]
     stores: Stores | None = None
+    authenticator: Authenticator | None = None
+    ended: EndedSessions | None = None
 
 
 @asynccontextmanager
@@ -37,10 +42,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
     Engines that are away delay nothing: the newest snapshot on this disk serves meanwhile.
 
-    Raises: ValueError when the settings name no engines.
+    Raises: ValueError when the settings name no engines, or half an outside issuer;
+    store.encryption.MasterKeyError.
     """
     if settings.mongodb_uri is None or settings.redis_url is None:
         raise ValueError("the API needs MONGODB_URI and REDIS_URL; `mintong run` starts embedded engines")
+    kms = kms_of(settings)
     redis = open_redis(settings.redis_url, settings.engine_timeout_ms)
     try:
         async with open_mongodb(settings.mongodb_uri, settings.engine_timeout_ms) as mongodb:
@@ -52,13 +59,18 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 poll=timedelta(seconds=settings.snapshot_poll_s),
             )
             await catalogue.open_newest_local()
-            yield Resources(
-                catalogue,
-                redis,
-                store.add_views,
-                {"mongodb": lambda: mongodb.admin.command("ping"), "redis": lambda: _ping(redis)},
-                Stores(),
-            )
+            async with aclosing(FieldCipher(mongodb, settings.database, kms)) as cipher:
+                identity = make_identity(settings, mongodb, redis, cipher, *make_senders(settings, redis))
+                ended = EndedSessions(identity.sessions, redis)
+                yield Resources(
+                    catalogue,
+                    redis,
+                    store.add_views,
+                    {"mongodb": lambda: mongodb.admin.command("ping"), "redis": lambda: _ping(redis)},
+                    Stores(identity, (identity.sessions, identity.access_log)),
+                    make_authenticator(settings, identity, ended),
+                    ended,
+                )
     finally:
         await redis.aclose()
 

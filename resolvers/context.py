@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from loaders.catalogue import Freshness
     from loaders.catalogue_snapshot import CatalogueSnapshot
     from notifications.live import LiveHub
+    from operations.account import Identity
+    from operations.privacy import PersonalStore
 
 Language = Literal["zh", "en"]
 
@@ -27,7 +29,14 @@ class ViewCounter(Protocol):
 
 
 class Stores(Struct, frozen=True):
-    """The open stores and services of this process, by noun; made by `api.resources`."""
+    """The open stores and services of this process, by noun; made by `api.resources`.
+
+    `identity` is what signing in needs; `personal` are all stores but the accounts that keep something
+    about an account, for export and deletion.
+    """
+
+    identity: Identity
+    personal: tuple[PersonalStore, ...]
 
 
 def _no_words(error: DomainError) -> str:

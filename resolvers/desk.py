@@ -7,6 +7,7 @@ from strawberry.types import Info
 
 from domain.access import Role
 from resolvers.access import allow, viewer_of
+from resolvers.account import DeskCitizens
 from resolvers.context import Context
 
 
@@ -32,7 +33,7 @@ class DeskScope:
 
 
 @strawberry.type(description="The work of staff and operators.")
-class Desk(DeskScope):
+class Desk(DeskScope, DeskCitizens):
     """Composed from the parts of every noun."""
 
 

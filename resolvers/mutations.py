@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import strawberry
 
@@ -28,14 +28,9 @@ class UserError:
     )
 
 
-class Wording(Protocol):
-    """Turns a refusal into words; part of the request's context."""
-
-    def __call__(self, error: DomainError) -> str:
-        """Word a refusal in the language of the request."""
-
-
-async def refusable(work: Awaitable[T], word: Wording) -> tuple[T | None, list[UserError]]:
+async def refusable(
+    work: Awaitable[T], word: Callable[[DomainError], str]
+) -> tuple[T | None, list[UserError]]:
     """Run an operation: its result and no errors, or None and its refusal as `userErrors`.
 
     A param `field` of the refusal names the input field, `seconds` how long to wait. What is about who may do

@@ -6,7 +6,7 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from resolvers.access import require_rules
-from resolvers.account import AccountQuery
+from resolvers.account import AccountMutation, AccountQuery
 from resolvers.catalogue import CatalogueQuery
 from resolvers.desk import DeskRootQuery
 
@@ -16,4 +16,11 @@ class Query(CatalogueQuery, AccountQuery, DeskRootQuery):
     """The root of reading: public data here, a citizen's own under `viewer`, staff's work under `desk`."""
 
 
-schema = require_rules(strawberry.Schema(query=Query, config=StrawberryConfig(auto_camel_case=True)))
+@strawberry.type(description="Everything that can be changed; refusals come back as `userErrors`.")
+class Mutation(AccountMutation):
+    """The root of writing."""
+
+
+schema = require_rules(
+    strawberry.Schema(query=Query, mutation=Mutation, config=StrawberryConfig(auto_camel_case=True))
+)

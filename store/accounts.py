@@ -36,6 +36,7 @@ class AccountStore:
     def __init__(self, database: AsyncDatabase[dict[str, Any]], cipher: FieldCipher) -> None:
         self._accounts = database["accounts"]
         self._cipher = cipher
+        self._is_indexed = False
 
     @property
     def name(self) -> str:
@@ -47,6 +48,7 @@ class AccountStore:
         for field in LOOKED_UP:
             await self._accounts.create_index([(field, ASCENDING)], name=field, unique=True, sparse=True)
         await self._accounts.create_index([("closed_at", ASCENDING)], name="closed", sparse=True)
+        self._is_indexed = True
 
     async def find(self, account_id: str) -> Account | None:
         """Find an account by id, closed or not."""
@@ -174,6 +176,9 @@ class AccountStore:
         encrypted = await self._cipher.encrypt_for_lookup(value)
         document = await self._accounts.find_one({field: encrypted})
         if document is None:
+            if not self._is_indexed:
+                # Without the unique indexes two processes could make two accounts for one phone.
+                await self.ensure_indexes()
             fresh = {
                 "_id": secrets.token_hex(12),
                 field: encrypted,

@@ -90,7 +90,7 @@ class FieldCipher:
         self._key_id: Binary | None = None
         self._choosing = asyncio.Lock()
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Free what the driver holds."""
         await self._encryption.close()
 
