@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -165,6 +165,16 @@ class Settings(BaseSettings):
         pattern=r"^https?://",
         description="Where that issuer publishes its keys; needed with it.",
     )
+    sms_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Gateway that takes text messages; unset: a development inbox, none in production.",
+    )
+    sms_token: SecretStr = Field(default=SecretStr(""), description="Bearer token for that gateway.")
+    wechat_app_id: str | None = Field(
+        default=None, description="App id of the WeChat mini-program; unset: no sign-in by WeChat."
+    )
+    wechat_secret: SecretStr = Field(default=SecretStr(""), description="Secret of that mini-program.")
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Networks whose X-Forwarded-For is believed, such as 10.0.0.0/8, separated by commas.",
@@ -179,8 +189,8 @@ class Settings(BaseSettings):
         pattern="^(local|aws|azure|gcp|kmip)$",
         description="Who keeps the master key of personal data; local: a file.",
     )
-    kms_settings: dict[str, Any] = Field(
-        default={}, description="The MongoDB driver's settings of that KMS provider, as JSON."
+    kms_settings: SecretStr = Field(
+        default=SecretStr(""), description="The MongoDB driver's settings of that KMS provider, as JSON."
     )
     kms_master_key: dict[str, Any] | None = Field(
         default=None, description="The name of the master key at that KMS provider, as JSON."

@@ -46,6 +46,7 @@ from api.websocket import GraphQLOverWebSocket, LiveLimits
 from domain.access import Viewer
 from engine.responses import ResponseCache
 from loaders.catalogue import Catalogue
+from notifications.channels.sms import DevelopmentSms
 from notifications.live import LiveHub
 from resolvers.context import Context, Language
 from resolvers.schema import schema as house_schema
@@ -237,6 +238,8 @@ class Application:
             routes.append(Route(GRAPHQL_PATH, self._graphiql.page))
             routes.append(Route("/graphiql/{name}", self._graphiql.asset))
             routes.append(Route("/", self._to_page))
+        if not self._settings.is_production:
+            routes.append(Route("/development/sms", self._development_inbox))
         return routes
 
     def _wants_page(self, scope: Scope) -> bool:
@@ -273,6 +276,13 @@ class Application:
             return _json({"keys": []}, 503)
         headers = {"content-type": "application/json", "cache-control": "public, max-age=300"}
         return Response(orjson.dumps(keys), headers=headers)
+
+    async def _development_inbox(self, _: Request) -> Response:
+        resources = self._resources
+        if resources is None:
+            return _json([], 503)
+        sent = await DevelopmentSms(resources.redis, production=self._settings.is_production).list_sent()
+        return _json([{"phone": sms.phone, "text": sms.text, "sentAt": sms.sent_at} for sms in sent])
 
     async def _to_page(self, _: Request) -> Response:
         return RedirectResponse(GRAPHQL_PATH, 307)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
 import structlog
 from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
 
 from api.auth import Authenticator, EndedSessions
 from api.jwks import OutsideKeys
-from domain.identifiers import mask_phone
+from notifications.channels.sms import SmsGatewayConfig, open_sms
+from notifications.channels.wechat import WechatConfig, open_wechat
 from operations.account import CodeSender, Identity, WechatLogin
 from operations.privacy import PersonalStore, finish_deletions
 from operations.tokens import Issuer, KeyRing
@@ -22,7 +26,7 @@ from store.access_log import AccessLog
 from store.accounts import AccountStore
 from store.codes import CodeStore
 from store.demo_residents import DemoRegister
-from store.encryption import FieldCipher, Kms, local_kms
+from store.encryption import FieldCipher, Kms, MasterKeyError, local_kms
 from store.gate import Gate
 from store.secrets import SecretStore
 from store.sessions import SessionStore
@@ -36,7 +40,11 @@ _KEEP_S: Final = 60.0
 def kms_of(settings: Settings) -> Kms:
     """Give where the master key of personal data is. Raises: store.encryption.MasterKeyError."""
     if settings.kms_provider != "local":
-        return Kms(settings.kms_provider, settings.kms_settings, settings.kms_master_key)
+        given = settings.kms_settings.get_secret_value() or "{}"
+        try:
+            return Kms(settings.kms_provider, orjson.loads(given), settings.kms_master_key)
+        except orjson.JSONDecodeError:
+            raise MasterKeyError("MINTONG_KMS_SETTINGS is not JSON") from None
     file = settings.personal_key_file or settings.home / "personal.key"
     # In production a key that is not there must not be replaced: what it encrypted could not be read again.
     return local_kms(Path(file), may_create=not settings.is_production)
@@ -107,14 +115,6 @@ async def keep_identity(identity: Identity, personal: tuple[PersonalStore, ...])
         await asyncio.sleep(_KEEP_S)
 
 
-class ConsoleCodes:
-    """Shows codes on the console of a developer, in place of a mobile network."""
-
-    async def send_code(self, phone: str, code: str, language: str) -> None:
-        """Print a code."""
-        log.warning("development.code", phone=mask_phone(phone), code=code)
-
-
 class NoMobileNetwork:
     """Stands where production has no mobile network: says so to whoever wants a code."""
 
@@ -123,9 +123,23 @@ class NoMobileNetwork:
         raise OSError("no SMS channel is configured")
 
 
-def make_senders(settings: Settings, redis: Redis) -> tuple[CodeSender, WechatLogin | None]:
-    """Make what brings codes to phones, and what asks WeChat; None where it is not configured."""
-    return (NoMobileNetwork() if settings.is_production else ConsoleCodes()), None
+@asynccontextmanager
+async def open_senders(
+    settings: Settings, redis: Redis
+) -> AsyncIterator[tuple[CodeSender, WechatLogin | None]]:
+    """Open what brings codes to phones and what asks WeChat; None where WeChat is not configured."""
+    async with AsyncExitStack() as stack:
+        gateway = None
+        if settings.sms_url is not None:
+            gateway = SmsGatewayConfig(settings.sms_url, settings.sms_token.get_secret_value())
+        sms: CodeSender = NoMobileNetwork()
+        if gateway is not None or not settings.is_production:
+            sms = await stack.enter_async_context(open_sms(gateway, redis, production=settings.is_production))
+        wechat: WechatLogin | None = None
+        if settings.wechat_app_id is not None:
+            config = WechatConfig(settings.wechat_app_id, settings.wechat_secret.get_secret_value())
+            wechat = await stack.enter_async_context(open_wechat(config, redis))
+        yield sms, wechat
 
 
 async def ensure_indexes(identity: Identity) -> None:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from api.auth import Authenticator, EndedSessions
 from api.health import Probe
-from api.identity import kms_of, make_authenticator, make_identity, make_senders
+from api.identity import kms_of, make_authenticator, make_identity, open_senders
 from api.views import WriteViews
 from loaders.catalogue import Catalogue
 from resolvers.context import Stores
@@ -59,8 +59,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 poll=timedelta(seconds=settings.snapshot_poll_s),
             )
             await catalogue.open_newest_local()
-            async with aclosing(FieldCipher(mongodb, settings.database, kms)) as cipher:
-                identity = make_identity(settings, mongodb, redis, cipher, *make_senders(settings, redis))
+            async with (
+                aclosing(FieldCipher(mongodb, settings.database, kms)) as cipher,
+                open_senders(settings, redis) as (sms, wechat),
+            ):
+                identity = make_identity(settings, mongodb, redis, cipher, sms, wechat)
                 ended = EndedSessions(identity.sessions, redis)
                 yield Resources(
                     catalogue,

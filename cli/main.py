@@ -17,6 +17,8 @@ from typer.exceptions import Abort, TyperException
 
 from cli.refusals import explain_refusal
 from cli.resources import CommandError, console, output, read_settings, run_async
+from domain.access import Role
+from domain.account import Grant
 from domain.errors import DomainError
 from store.engines import EngineError, find_running
 
@@ -30,10 +32,12 @@ app = typer.Typer(
 import_app = typer.Typer(help="Bring data in from files.", no_args_is_help=True)
 demo_app = typer.Typer(help="Make believable data to try the system with.", no_args_is_help=True)
 catalogue_app = typer.Typer(help="Publish the catalogue, withdraw and restore items.", no_args_is_help=True)
+account_app = typer.Typer(help="Appoint staff and operators, rotate token keys.", no_args_is_help=True)
 schema_app = typer.Typer(help="Export the GraphQL schema, or check the exported one.", no_args_is_help=True)
 app.add_typer(import_app, name="import")
 app.add_typer(demo_app, name="demo")
 app.add_typer(catalogue_app, name="catalogue")
+app.add_typer(account_app, name="account")
 app.add_typer(schema_app, name="schema")
 
 
@@ -190,6 +194,33 @@ def status_command() -> None:
     from cli.catalogue import status
 
     run_async(status(read_settings()))
+
+
+@account_app.command("grant")
+def account_grant_command(
+    phone: Annotated[str, typer.Argument(help="Mobile number; an account is made where there is none.")],
+    roles: Annotated[list[Role], typer.Argument(help="All the roles it is to have.", case_sensitive=False)],
+    *,
+    unit: Annotated[str | None, typer.Option(help="Unit of desk staff.")] = None,
+    division: Annotated[str | None, typer.Option(help="Division within which desk staff work.")] = None,
+    company: Annotated[str | None, typer.Option(help="Unified social credit code of an agent's.")] = None,
+) -> None:
+    """Give an account roles in place of those it has; its sessions end."""
+    from cli.account import grant
+
+    run_async(grant(read_settings(), phone, Grant(frozenset(roles), company, unit, division)))
+
+
+@account_app.command("rotate-keys")
+def account_rotate_keys_command(
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="A key has leaked: void every access token signed so far.")
+    ] = False,
+) -> None:
+    """Make a new key for access tokens; without --at-once the old ones stay good until they run out."""
+    from cli.account import rotate_keys
+
+    run_async(rotate_keys(read_settings(), at_once=at_once))
 
 
 @schema_app.command("export")

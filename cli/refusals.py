@@ -5,6 +5,12 @@ from __future__ import annotations
 from domain.errors import DomainError
 
 TEXTS = {
+    "INVALID_PHONE": "That is no mobile number of the mainland: 11 digits.",
+    "INVALID_GRANT": "{reason}.",
+    "INVALID_COMPANY_CODE": "The unified social credit code is wrong: 18 characters with a check digit.",
+    "INVALID_DIVISION_CODE": "{code} is no division code: 6 or 9 digits.",
+    "ACCOUNT_CLOSED": "The account is being deleted.",
+    "INVALID_TEXT": "{field} must have 1 to {maximum} characters.",
     "CATALOGUE_SHRUNK": "This full load lacks {missing} of the {items} items of feed {feed}. "
     "None was withdrawn; add --force if they are really gone.",
     "INVALID_MAPPING": "Mapping {mapping}: {reason}.",
