@@ -1,0 +1,240 @@
+"""Fan-out: from a message to inbox rows, deliveries and live events. Every part of it may run again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import orjson
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from domain.devices import Device
+from domain.ids import SHARDS, new_id
+from domain.messages import CHUNK_DEVICES, Message, MessageState, Step, StepNotAllowedError, due_part
+from notifications.devices import RecentDevices
+from notifications.live import account_topic, publish_to
+from notifications.metrics import FANOUT_SECONDS, RECIPIENTS
+from notifications.outbox import lane_of
+from notifications.queue import Job, JobQueue, Lane
+from store.deliveries import Chunk, DeliveryStore, first_chunk
+from store.devices import DeviceStore
+from store.inbox import InboxStore
+from store.messages import ANNOUNCED_WITHIN, MessageStore
+from store.subscriptions import SubscriptionStore, shards_of_part
+
+log = structlog.get_logger(__name__)
+
+RECIPIENTS_PER_PART: Final = 2_000
+_CHUNKS_PER_JOB: Final = 4
+_PRIVATE_PER_JOB: Final = 32
+_LIVE_TOPICS: Final = 1_000
+_BUDGET_S: Final = 20.0
+_SOON: Final = timedelta(seconds=1.5)
+
+
+class FanOut:
+    """Writes who gets what. `channels` are the names of the channels that this installation has."""
+
+    def __init__(
+        self,
+        messages: MessageStore,
+        inbox: InboxStore,
+        deliveries: DeliveryStore,
+        subscriptions: SubscriptionStore,
+        devices: DeviceStore,
+        recent: RecentDevices,
+        queue: JobQueue,
+        redis: Redis,
+        channels: Collection[str],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._messages = messages
+        self._inbox = inbox
+        self._deliveries = deliveries
+        self._subscriptions = subscriptions
+        self._devices = devices
+        self._recent = recent
+        self._queue = queue
+        self._redis = redis
+        self._channels = frozenset(channels)
+        self._clock = clock
+        self._device_count = 0
+        self._counted_at = float("-inf")
+
+    async def run(self, ids: Sequence[str]) -> None:
+        """Write the recipients of these messages, as far as that is still to be done."""
+        found = await self._messages.list_by_ids(ids)
+        due = [message for message in found.values() if message.state is MessageState.SENDING]
+        now = self._clock()
+        for message in due:
+            if message.is_expired(now):
+                await self._expire(message, now)
+        live = [message for message in due if not message.is_expired(now)]
+        private = [message for message in live if message.audience.account is not None]
+        if private:
+            await self._write_private(private)
+        for message in live:
+            if message.audience.account is None:
+                await self._write_broadcast(message)
+
+    async def _expire(self, message: Message, now: datetime) -> None:
+        try:
+            await self._messages.step(message.id, Step.EXPIRE, now=now)
+        except StepNotAllowedError:
+            log.info("fanout.overtaken", message=message.id)
+
+    # --- private ------------------------------------------------------------------------------------------
+
+    async def _write_private(self, messages: Sequence[Message]) -> None:
+        begun, now = time.perf_counter(), self._clock()
+        of_account = {message.id: message.audience.account or "" for message in messages}
+        devices = await self._devices.list_for_accounts(list(of_account.values()))
+        position = new_id(now)
+        rows = [(of_account[message.id], message.id, message.kind) for message in messages]
+        await self._inbox.insert(rows, position)
+        new: list[Chunk] = []
+        for message in messages:
+            by_channel = self._by_channel(devices.get(of_account[message.id], ()))
+            new += [first_chunk(message.id, channel, ids) for channel, ids in by_channel.items()]
+        await self._deliveries.insert_first(new, now=now)
+        await self._messages.finish([message.id for message in messages], recipients=1)
+        self._recent.put(each for owned in devices.values() for each in owned)
+        await self._hand_over(Job.DELIVER, [chunk.id for chunk in new], Lane.EXPRESS, _PRIVATE_PER_JOB)
+        await self._tell((account, message, position) for account, message, _ in rows)
+        RECIPIENTS.inc(len(rows))
+        FANOUT_SECONDS.observe(time.perf_counter() - begun)
+
+    # --- broadcast ----------------------------------------------------------------------------------------
+
+    async def _write_broadcast(self, message: Message) -> None:
+        """Write part after part for some seconds, then let the other messages of the lane have their turn."""
+        started = time.monotonic()
+        if not message.splits:
+            message = await self._messages.begin(message.id, await self._splits(message), now=self._clock())
+        ahead: asyncio.Task[list[str]] | None = None
+        try:
+            while message.done < message.splits:
+                now, due = self._clock(), due_part(message, self._clock())
+                if message.is_expired(now):
+                    await self._expire(message, now)
+                    return
+                if due - now > _SOON:
+                    await self._messages.sleep(message.id, due)
+                    return
+                await asyncio.sleep(max(0.0, (due - now).total_seconds()))
+                if time.monotonic() - started > _BUDGET_S:
+                    await self._queue.put(Job.FAN_OUT, [message.id], lane_of(message))
+                    return
+                accounts = await (ahead or self._accounts(message, message.done))
+                ahead = asyncio.create_task(self._accounts(message, message.done + 1))
+                if not await self._write_part(message, accounts):
+                    return  # paused, cancelled, or another worker is at it
+                message = await self._messages.get(message.id)
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)
+        if message.state is MessageState.SENDING:
+            await self._messages.finish([message.id])
+            log.info("fanout.done", message=message.id, recipients=message.recipients)
+
+    async def _splits(self, message: Message) -> int:
+        estimate = await self._subscriptions.estimate(message.audience.topics)
+        splits = 1
+        while splits < SHARDS and estimate > splits * RECIPIENTS_PER_PART:
+            splits *= 2
+        campaign = message.campaign
+        if campaign is not None and campaign.window_s:
+            # Spread evenly also where there are few: a part every five seconds, or one for each shard.
+            while splits < SHARDS and splits * 5 < campaign.window_s and splits < estimate:
+                splits *= 2
+        return splits
+
+    async def _accounts(self, message: Message, part: int) -> list[str]:
+        if part >= message.splits:
+            return []
+        first, end = shards_of_part(part, message.splits)
+        return await self._subscriptions.list_accounts(message.audience.topics, first, end)
+
+    async def _write_part(self, message: Message, accounts: list[str]) -> bool:
+        """Write one part; False when the fan-out of this message is not ours to go on with."""
+        begun, now, part = time.perf_counter(), self._clock(), message.done
+        position = new_id(now)
+        devices, _ = await asyncio.gather(
+            self._devices_of(accounts, *shards_of_part(part, message.splits)),
+            self._inbox.insert(((account, message.id, message.kind) for account in accounts), position),
+        )
+        self._recent.put(devices)
+        ids: list[str] = []
+        for channel, owned in self._by_channel(devices).items():
+            ids += await self._deliveries.insert_part(
+                message.id, channel, part, owned, CHUNK_DEVICES, now=now
+            )
+        if not await self._messages.advance(message, len(accounts), now + ANNOUNCED_WITHIN):
+            return False
+        await self._hand_over(Job.DELIVER_BROADCAST, ids, lane_of(message), _CHUNKS_PER_JOB)
+        await self._tell_part(message, accounts, position)
+        RECIPIENTS.inc(len(accounts))
+        FANOUT_SECONDS.observe(time.perf_counter() - begun)
+        return True
+
+    async def _devices_of(self, accounts: list[str], first: int, end: int) -> list[Device]:
+        """Fetch devices: all of the shards where that is quicker than asking for each account."""
+        if time.monotonic() - self._counted_at > 60:
+            self._device_count, self._counted_at = await self._devices.estimate(), time.monotonic()
+        if self._device_count * (end - first) / SHARDS < 3 * len(accounts):
+            wanted = set(accounts)
+            found = await self._devices.list_in_shards(first, end)
+            return [device for device in found if device.account_id in wanted]
+        by_account = await self._devices.list_for_accounts(accounts)
+        return [device for owned in by_account.values() for device in owned]
+
+    # --- both ---------------------------------------------------------------------------------------------
+
+    def _by_channel(self, devices: Iterable[Device]) -> dict[str, list[str]]:
+        by_channel: dict[str, list[str]] = defaultdict(list)
+        for device in devices:
+            if device.channel.value in self._channels:
+                by_channel[device.channel.value].append(device.id)
+        return by_channel
+
+    async def _hand_over(self, job: Job, ids: Sequence[str], lane: Lane, size: int) -> None:
+        for start in range(0, len(ids), size):
+            if not await self._queue.put(job, ids[start : start + size], lane):
+                return
+
+    async def _tell(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        """Tell whoever is connected that their inbox has a new row."""
+        await self._publish(
+            publish_to(self._redis, (account_topic(account),), _event(message, position))
+            for account, message, position in rows
+        )
+
+    async def _tell_part(self, message: Message, accounts: Sequence[str], position: str) -> None:
+        body = _event(message.id, position)
+        topics = [account_topic(account) for account in accounts]
+        await self._publish(
+            publish_to(self._redis, topics[start : start + _LIVE_TOPICS], body)
+            for start in range(0, len(topics), _LIVE_TOPICS)
+        )
+
+    async def _publish(self, events: Iterable[Awaitable[None]]) -> None:
+        pending = list(events)
+        results = await asyncio.gather(*pending, return_exceptions=True)
+        failed = [result for result in results if isinstance(result, BaseException)]
+        unexpected = [error for error in failed if not isinstance(error, RedisError | OSError)]
+        if unexpected:
+            raise unexpected[0]
+        if failed:
+            # Clients read on from their cursor when they connect again.
+            log.info("fanout.live_lost", events=len(failed))
+
+
+def _event(message: str, position: str) -> bytes:
+    return orjson.dumps({"message": message, "position": position})

@@ -1,0 +1,198 @@
+"""The worker process: takes jobs from the queue, fans messages out, delivers them, sweeps."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+from msgspec import Struct
+from prometheus_client import start_http_server
+from pymongo.asynchronous.database import AsyncDatabase
+from redis.asyncio import Redis
+
+from notifications.channels.base import Channel
+from notifications.delivery import DecideChannels, Delivery, send_always
+from notifications.devices import RecentDevices
+from notifications.fanout import FanOut
+from notifications.queue import Job, JobQueue, Lane
+from notifications.sweeper import Sweeper
+from store.connections import open_mongodb, open_redis
+from store.deliveries import DeliveryStore
+from store.devices import DeviceStore
+from store.inbox import InboxStore
+from store.messages import MessageStore
+from store.subscriptions import SubscriptionStore
+from store.workers import WorkerStore
+
+log = structlog.get_logger(__name__)
+
+_ANSWER_TIMEOUT_MS: Final = 60_000
+_BEAT_S: Final = 5.0
+_OBSERVE_S: Final = 15.0
+
+
+class WorkerConfig(Struct, frozen=True):
+    """What a worker needs to know. `metrics_port` 0: no metrics are served. Times in seconds."""
+
+    mongodb_uri: str
+    redis_url: str
+    database: str
+    engine_timeout_ms: int = 2_000
+    concurrency: int = 4
+    """Batches that are sent at the same time, in each lane."""
+    sweep_s: float = 1.0
+    metrics_port: int = 0
+    drain_s: float = 10.0
+
+
+class Worker(Struct, frozen=True):
+    """The parts of a worker, for whoever runs them one by one."""
+
+    queue: JobQueue
+    fan_out: FanOut
+    delivery: Delivery
+    sweeper: Sweeper
+    workers: WorkerStore
+
+    def handlers(self) -> dict[Job, Callable[[list[str]], Awaitable[None]]]:
+        """Say what does which job."""
+        return {
+            Job.FAN_OUT: self.fan_out.run,
+            Job.DELIVER: self.delivery.deliver,
+            Job.DELIVER_BROADCAST: self.delivery.deliver_broadcast,
+        }
+
+
+def make_worker(
+    database: AsyncDatabase[dict[str, Any]],
+    redis: Redis,
+    queue: JobQueue,
+    channels: Mapping[str, Channel],
+    *,
+    clock: Callable[[], datetime] | None = None,
+    decide: DecideChannels = send_always,
+    concurrency: int = 4,
+) -> Worker:
+    """Put the parts of a worker together."""
+    clock = clock or _utc_now
+    messages, deliveries, workers = MessageStore(database), DeliveryStore(database), WorkerStore(database)
+    devices = DeviceStore(database)
+    recent = RecentDevices(devices)
+    fan_out = FanOut(
+        messages,
+        InboxStore(database),
+        deliveries,
+        SubscriptionStore(database),
+        devices,
+        recent,
+        queue,
+        redis,
+        channels,
+        clock,
+    )
+    delivery = Delivery(
+        messages,
+        deliveries,
+        devices,
+        recent,
+        workers,
+        channels,
+        clock,
+        decide=decide,
+        concurrency=concurrency,
+    )
+    sweeper = Sweeper(messages, deliveries, workers, queue, fan_out, delivery, clock)
+    return Worker(queue, fan_out, delivery, sweeper, workers)
+
+
+async def ensure_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
+    """Make the indexes of everything that a worker reads and writes."""
+    for store in (
+        MessageStore(database),
+        InboxStore(database),
+        DeliveryStore(database),
+        SubscriptionStore(database),
+        DeviceStore(database),
+        WorkerStore(database),
+    ):
+        await store.ensure_indexes()
+
+
+@asynccontextmanager
+async def open_worker(
+    config: WorkerConfig, channels: Mapping[str, Channel], *, decide: DecideChannels = send_always
+) -> AsyncIterator[Worker]:
+    """Open the engines' clients and put a worker together; close them afterwards."""
+    timeout_ms = config.engine_timeout_ms
+    queue = JobQueue(config.redis_url, timeout_s=timeout_ms / 1000)
+    redis = open_redis(config.redis_url, timeout_ms)
+    try:
+        async with open_mongodb(
+            config.mongodb_uri, timeout_ms, answer_timeout_ms=_ANSWER_TIMEOUT_MS
+        ) as mongodb:
+            database = mongodb[config.database]
+            yield make_worker(database, redis, queue, channels, decide=decide, concurrency=config.concurrency)
+    finally:
+        await queue.aclose()
+        await redis.aclose()
+
+
+async def run(
+    config: WorkerConfig,
+    channels: Mapping[str, Channel],
+    stop: asyncio.Event,
+    *,
+    decide: DecideChannels = send_always,
+) -> None:
+    """Run a worker until `stop` is set; what is being sent then is finished first, for `drain_s` at most."""
+    logging.getLogger("taskiq").setLevel(logging.ERROR)
+    async with open_worker(config, channels, decide=decide) as worker:
+        server = start_http_server(config.metrics_port, addr="127.0.0.1") if config.metrics_port else None
+        tasks = [
+            asyncio.create_task(_repeat("beat", worker.sweeper.beat, _BEAT_S, stop)),
+            asyncio.create_task(_repeat("sweep", worker.sweeper.sweep, config.sweep_s, stop)),
+            asyncio.create_task(_repeat("observe", worker.sweeper.observe, _OBSERVE_S, stop)),
+            *(
+                asyncio.create_task(
+                    worker.queue.work(lane, worker.handlers(), stop, concurrency=16 * config.concurrency)
+                )
+                for lane in Lane
+            ),
+        ]
+        log.info("worker.started", worker=worker.workers.id, channels=sorted(channels))
+        await stop.wait()
+        _, late = await asyncio.wait(tasks, timeout=config.drain_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if not late:
+            await worker.workers.leave()
+        if server is not None:
+            server[0].shutdown()
+            server[0].server_close()
+        log.info("worker.stopped", broken_off=len(late))
+
+
+async def _repeat(
+    name: str, work: Callable[[], Awaitable[object]], interval_s: float, stop: asyncio.Event
+) -> None:
+    """Do something again and again until `stop` is set; a failure is logged and tried again."""
+    while not stop.is_set():
+        try:
+            await work()
+        except Exception as error:
+            log.warning("worker.failed", part=name, error=type(error).__name__, exc_info=error)
+        try:
+            async with asyncio.timeout(interval_s):
+                await stop.wait()
+        except TimeoutError:
+            continue
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
