@@ -22,6 +22,7 @@ from api.lookup import Lookup
 from api.metrics import Metrics
 from api.ws_closing import CloseCode, label_of
 from api.ws_connection import Connection
+from api.ws_memory import LongLived
 from api.ws_subscription import SharedPayloads
 from domain.access import Viewer
 from notifications.live import LiveHub
@@ -70,6 +71,7 @@ class GraphQLOverWebSocket:
         self._hub = hub
         self._cors = cors
         self._open = 0
+        self._memory = LongLived()
         self.signed_in: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._gap = asyncio.Event()
@@ -91,12 +93,14 @@ class GraphQLOverWebSocket:
             return
         self._open += 1
         self.metrics.live_opened()
+        self._memory.opened()
         code: int = CloseCode.LOST
         try:
             code = await self._serve(scope, receive, send)
         finally:
             self._open -= 1
             self.metrics.live_closed(label_of(code))
+            self._memory.closed()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> int:
         if SUBPROTOCOL not in scope["subprotocols"]:

@@ -18,6 +18,7 @@ BENCHES = {
     "flood": ["bench.engine_flood"],
     "http": ["bench.http"],
     "api": ["bench.api_process"],
+    "live": ["bench.live"],
 }
 LIBRARIES = ("graphql-core", "strawberry-graphql", "uvicorn", "orjson", "numpy", "pymongo")
 
