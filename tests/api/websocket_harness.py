@@ -1,4 +1,4 @@
-"""A schema with subscriptions of every kind, served by uvicorn's protocol of the house; a client to watch it."""
+"""A schema with subscriptions of every kind, served as the house does; a client to watch it."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ SCHEMA = strawberry.Schema(query=Query, mutation=Mutation, subscription=Subscrip
 
 @dataclass
 class Sessions:
-    """What tokens there are: `Bearer NAME` is the account NAME in the session `s-NAME`, unless it is told else."""
+    """What tokens there are: `Bearer NAME` is the account NAME, in the session `s-NAME`."""
 
     lasts: timedelta = timedelta(hours=1)
     revoked: set[str] = field(default_factory=set)
@@ -182,6 +182,11 @@ class Served:
     url: str
     app: Application
     loop: asyncio.AbstractEventLoop
+    server: uvicorn.Server
+
+    def stop(self) -> None:
+        """Ask the server to end, as SIGTERM does."""
+        self.server.should_exit = True
 
     def call(self, function: Any, *args: Any) -> Any:
         """Run a function, or a coroutine function, in the server's loop."""
@@ -232,7 +237,7 @@ def serving(
             assert time.monotonic() < deadline
             time.sleep(0.01)
         port = listener.getsockname()[1]
-        yield Served(f"ws://127.0.0.1:{port}/graphql", app, loops[0])
+        yield Served(f"ws://127.0.0.1:{port}/graphql", app, loops[0], server)
     finally:
         server.should_exit = True
         thread.join(30)
@@ -247,7 +252,9 @@ class Client:
         self.connection = connection
 
     async def send(self, message: Any) -> None:
-        await self.connection.send(message if isinstance(message, str | bytes) else orjson.dumps(message).decode())
+        await self.connection.send(
+            message if isinstance(message, str | bytes) else orjson.dumps(message).decode()
+        )
 
     async def receive(self) -> Any:
         async with asyncio.timeout(10):
