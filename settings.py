@@ -175,6 +175,30 @@ class Settings(BaseSettings):
         default=None, description="App id of the WeChat mini-program; unset: no sign-in by WeChat."
     )
     wechat_secret: SecretStr = Field(default=SecretStr(""), description="Secret of that mini-program.")
+    wechat_templates: dict[str, Any] = Field(
+        default={},
+        description="Its subscribe templates by kind of message, as JSON: "
+        '{"": {"id": …, "keywords": {"thing1": "title"}, "page": …}}; the empty kind is for all others.',
+    )
+    fcm_project: str | None = Field(
+        default=None, description="Project at Firebase; unset: no pushes to phones."
+    )
+    fcm_credentials: Path | None = Field(
+        default=None, description="File of that project's service account; needed with it."
+    )
+    fcm_endpoint: str = Field(
+        default="https://fcm.googleapis.com",
+        pattern=r"^https?://",
+        description="Where FCM answers; another address only for a relay or a server for tests.",
+    )
+    fcm_max_in_flight: int = Field(
+        default=100, ge=1, le=1000, description="Pushes of one worker that FCM is asked for at the same time."
+    )
+    push_allowed_devices: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Ids of devices that get pushes outside of production, separated by commas; all others "
+        "go to the log.",
+    )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Networks whose X-Forwarded-For is believed, such as 10.0.0.0/8, separated by commas.",
@@ -196,7 +220,7 @@ class Settings(BaseSettings):
         default=None, description="The name of the master key at that KMS provider, as JSON."
     )
 
-    @field_validator("cors_origins", "trusted_proxies", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", "push_allowed_devices", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (

@@ -17,7 +17,7 @@ from settings import Settings
 _TRACEBACKS = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
-_QUIET = ("uvicorn.access", "pymongo", "asyncio")
+_QUIET = ("uvicorn.access", "pymongo", "asyncio", "httpx", "httpcore")  # httpx shows addresses, with secrets
 
 
 def configure_logging(settings: Settings) -> None:

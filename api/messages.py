@@ -174,6 +174,9 @@ REQUEST_TEXTS: Final[dict[str, tuple[HTTPStatus, str, str]]] = {
 # code of a DomainError -> (Chinese, English); words for errors raised beside their rules
 DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
     "DOMAIN_ERROR": ("请求被拒绝。", "The request was refused."),
+    "INVALID_DEVICE": ("设备信息无效（{field}）。", "This is not a device that can be registered ({field})."),
+    "UNKNOWN_DEVICE": ("您的账号下没有这台设备。", "Your account has no such device."),
+    "UNKNOWN_TEMPLATE": ("没有这个微信消息模板。", "There is no such WeChat template here."),
     "INVALID_DIVISION_CODE": ("行政区划代码 {code} 无效。", "{code} is not a valid division code."),
     "INVALID_ID": ("编号 {id} 无效。", "{id} is not a valid id."),
     "UNAUTHENTICATED": ("请先登录。", "Sign in first."),

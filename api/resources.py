@@ -14,11 +14,15 @@ from api.health import Probe
 from api.identity import kms_of, make_authenticator, make_identity, open_senders
 from api.views import WriteViews
 from loaders.catalogue import Catalogue
+from notifications.channels.wechat_messages import read_templates
+from operations.devices import Devices
 from resolvers.context import Stores
 from settings import Settings
 from store.catalogue import CatalogueStore
 from store.connections import open_mongodb, open_redis
+from store.devices import DeviceStore
 from store.encryption import FieldCipher
+from store.wechat_grants import WechatGrantStore
 
 
 class Resources(Struct, frozen=True):
@@ -65,12 +69,22 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             ):
                 identity = make_identity(settings, mongodb, redis, cipher, sms, wechat)
                 ended = EndedSessions(identity.sessions, redis)
+                devices = Devices(
+                    DeviceStore(mongodb[settings.database]),
+                    WechatGrantStore(mongodb[settings.database]),
+                    wechat,
+                    frozenset(template.id for template in read_templates(settings.wechat_templates).values()),
+                )
                 yield Resources(
                     catalogue,
                     redis,
                     store.add_views,
                     {"mongodb": lambda: mongodb.admin.command("ping"), "redis": lambda: _ping(redis)},
-                    Stores(identity, (identity.sessions, identity.access_log)),
+                    Stores(
+                        identity,
+                        (identity.sessions, identity.access_log, devices.store, devices.grants),
+                        devices,
+                    ),
                     make_authenticator(settings, identity, ended),
                     ended,
                 )

@@ -46,6 +46,7 @@ from resolvers.account_types import (
     WechatCodeInput,
 )
 from resolvers.context import Context
+from resolvers.devices import ViewerDevices
 from resolvers.mutations import refusable
 from resolvers.node import PageInfo
 
@@ -429,7 +430,7 @@ class AccountMutation(SignInMutation):
 
 
 @strawberry.type(name="Viewer", description="Everything about whoever is signed in.")
-class ViewerQuery(ViewerAccount):
+class ViewerQuery(ViewerAccount, ViewerDevices):
     """Composed from the parts of every noun."""
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from loaders.catalogue_snapshot import CatalogueSnapshot
     from notifications.live import LiveHub
     from operations.account import Identity
+    from operations.devices import Devices
     from operations.privacy import PersonalStore
 
 Language = Literal["zh", "en"]
@@ -37,6 +38,7 @@ class Stores(Struct, frozen=True):
 
     identity: Identity
     personal: tuple[PersonalStore, ...]
+    devices: Devices | None = None
 
 
 def _no_words(error: DomainError) -> str:

@@ -9,6 +9,7 @@ from resolvers.access import require_rules
 from resolvers.account import AccountMutation, AccountQuery
 from resolvers.catalogue import CatalogueQuery
 from resolvers.desk import DeskRootQuery
+from resolvers.devices import DevicesMutation
 
 
 @strawberry.type(description="Everything that can be read.")
@@ -17,7 +18,7 @@ class Query(CatalogueQuery, AccountQuery, DeskRootQuery):
 
 
 @strawberry.type(description="Everything that can be changed; refusals come back as `userErrors`.")
-class Mutation(AccountMutation):
+class Mutation(AccountMutation, DevicesMutation):
     """The root of writing."""
 
 

@@ -46,6 +46,8 @@ def _device(document: Document) -> Device:
 class DeviceStore:
     """Reads and writes devices."""
 
+    name = "devices"
+
     def __init__(self, database: AsyncDatabase[Document]) -> None:
         options: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
         self._devices = database.with_options(codec_options=options)["devices"]

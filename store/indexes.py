@@ -7,7 +7,11 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-INDEX_NAMES: Mapping[str, tuple[str, ...]] = {"item_views": ("day",)}
+INDEX_NAMES: Mapping[str, tuple[str, ...]] = {
+    "devices": ("account_seen", "token", "seen_at"),
+    "item_views": ("day",),
+    "wechat_grants": ("account", "changed_at"),
+}
 
 
 async def list_missing_indexes(database: AsyncDatabase[dict[str, Any]]) -> list[str]:

@@ -25,6 +25,8 @@ _KEPT = MAX_DEVICE_AGE + timedelta(days=30)
 class WechatGrantStore:
     """Counts the consents that are left for each openid and template."""
 
+    name = "wechat_grants"
+
     def __init__(self, database: AsyncDatabase[Document]) -> None:
         options: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
         self._grants = database.with_options(codec_options=options)["wechat_grants"]

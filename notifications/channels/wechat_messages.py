@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
+import msgspec
 import structlog
 from msgspec import Struct
 
@@ -86,6 +87,14 @@ class WechatTemplate(Struct, frozen=True, forbid_unknown_fields=True):
     id: str
     keywords: Mapping[str, str]
     page: str | None = None
+
+
+def read_templates(raw: Mapping[str, Any]) -> dict[str, WechatTemplate]:
+    """Read templates by the kind of message as the settings have them. Raises: ValueError."""
+    try:
+        return msgspec.convert(raw, dict[str, WechatTemplate])
+    except msgspec.ValidationError as error:
+        raise ValueError(f"the WeChat templates cannot be read: {error}") from error
 
 
 class WechatChannel:
