@@ -34,7 +34,7 @@ class Gate:
     def __init__(self, redis: Redis) -> None:
         self._limiter = MovingWindowRateLimiter(
             RedisStorage(
-                "async+redis://localhost",
+                "async+redis://pool:6379",
                 implementation="redispy",
                 key_prefix="mintong:limit",
                 connection_pool=redis.connection_pool,  # type: ignore[arg-type]
