@@ -34,7 +34,7 @@ def run(served: Served, scenario: Callable[[Client], Awaitable[None]], **options
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - polls another thread or process
             await asyncio.sleep(0.01)
 
 
