@@ -7,12 +7,10 @@ Nothing is queued for a client here: whoever produces waits until the socket tak
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from http import HTTPStatus
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -20,19 +18,16 @@ import structlog
 from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
 
-from api.errors import INTERNAL_ERROR, RequestError, request_error_body
+from api.errors import RequestError
 from api.exchange import ClientGoneError, Receive, Scope, Send, request_id_from
-from api.execution import InvalidDocumentError, Outcome
 from api.negotiation import language as language_of
-from api.parameters import Parameters, from_values
 from api.ws_closing import CloseCode, cut_reason
+from api.ws_operations import Operations
 from api.ws_server import SOCKET, Socket
-from api.ws_subscription import Selection, SubscriptionOperation, end_events
 from domain.access import Viewer
 from domain.errors import DomainError
-from notifications.live import Closed, ListenerClosedError, LiveEvent, session_ended_topic
-from resolvers.context import Context, Language
-from resolvers.live import SharedEvent
+from notifications.live import LiveEvent, session_ended_topic
+from resolvers.context import Language
 
 if TYPE_CHECKING:
     from api.websocket import GraphQLOverWebSocket
@@ -44,42 +39,25 @@ _CLOSE_S: Final = 1.0
 _MALFORMED: Final = frozenset({"INVALID_PARAMETER", "MISSING_QUERY"})
 
 
-class Running:
-    """An operation of one connection, and what its log line will say."""
-
-    __slots__ = ("codes", "id", "is_mutation", "name", "outcome", "request_id", "started", "task")
-
-    def __init__(self, id: str, request_id: str) -> None:
-        self.id = id
-        self.request_id = request_id
-        self.task: asyncio.Task[None] | None = None
-        self.is_mutation = False
-        self.started = perf_counter()
-        self.name: str | None = None
-        self.outcome = "gone"
-        self.codes: tuple[str, ...] = ()
-
-
 class Connection:
     """The state of one connection; `run` it once."""
 
     __slots__ = (
-        "_count",
         "_ending",
         "_expiry",
         "_initialised",
-        "_language",
         "_last",
         "_operations",
         "_patience",
         "_receive",
-        "_request_id",
         "_send",
         "_server",
         "_session",
         "_socket",
         "authorization",
         "code",
+        "language",
+        "request_id",
         "viewer",
     )
 
@@ -94,13 +72,12 @@ class Connection:
         self._receive = receive
         self._send = send
         self._socket: Socket | None = (scope.get("extensions") or {}).get(SOCKET)
-        self._language: Language = language_of(accept_language)
-        self._request_id = request_id_from(request_id)
-        self._operations: dict[str, Running] = {}
+        self.language: Language = language_of(accept_language)
+        self.request_id = request_id_from(request_id)
+        self._operations = Operations(server, self)
         self._session = ExitStack()
         self._initialised = False
         self._ending = False
-        self._count = 0
         self._last = 0.0
         self._patience: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
@@ -138,7 +115,7 @@ class Connection:
             return
         self._ending = True
         self.code = code
-        self._cancel_operations()
+        self._operations.cancel()
         self._server.spawn(self._close(code, cut_reason(reason)))
 
     async def _close(self, code: int, reason: str) -> None:
@@ -157,16 +134,7 @@ class Connection:
             if timer is not None:
                 timer.cancel()
         self._session.close()
-        tasks = [running.task for running in self._operations.values() if running.task is not None]
-        self._cancel_operations()
-        if tasks:
-            # A mutation that has begun is finished, though nobody hears of it.
-            await asyncio.wait(tasks, timeout=self._server.limits.leave_s)
-
-    def _cancel_operations(self) -> None:
-        for running in self._operations.values():
-            if running.task is not None and not running.is_mutation:
-                running.task.cancel()
+        await self._operations.leave()
 
     # --- messages of the client ---------------------------------------------------------------------------
 
@@ -200,7 +168,7 @@ class Connection:
             return
         given = payload or {}
         if isinstance(wanted := given.get("acceptLanguage"), str):
-            self._language = language_of(wanted[:100])
+            self.language = language_of(wanted[:100])
         authorization = _authorization(given)
         if authorization is not None and not await self._sign_in(authorization):
             return
@@ -210,20 +178,19 @@ class Connection:
         ack: dict[str, Any] = {"type": "connection_ack"}
         if self.viewer is not None:
             ack["payload"] = {"expiresAt": self.viewer.expires_at}
-        await self._write(orjson.dumps(ack).decode())
+        await self.write(orjson.dumps(ack).decode())
 
     async def _ping(self, payload: object) -> None:
         authorization = _authorization(payload) if isinstance(payload, dict) else None
         if authorization is None:
-            await self._write(orjson.dumps({"type": "pong", "payload": payload}).decode())
+            await self.write(orjson.dumps({"type": "pong", "payload": payload}).decode())
         elif not self._is_acknowledged:
             self.end(CloseCode.UNAUTHORIZED, "Unauthorized")
         elif await self._sign_in(authorization) and self.viewer is not None:
             renewed = {"expiresAt": self.viewer.expires_at}
-            await self._write(orjson.dumps({"type": "pong", "payload": renewed}).decode())
+            await self.write(orjson.dumps({"type": "pong", "payload": renewed}).decode())
 
     async def _subscribe(self, id: object, payload: object) -> None:
-        server = self._server
         if not self._is_acknowledged:
             self.end(CloseCode.UNAUTHORIZED, "Unauthorized")
         elif not isinstance(id, str) or not 0 < len(id) <= MAX_ID_CHARS or not isinstance(payload, dict):
@@ -231,35 +198,11 @@ class Connection:
         elif id in self._operations:
             self.end(CloseCode.SUBSCRIBER_EXISTS, f"Subscriber for {id} already exists")
         else:
-            try:
-                parameters = from_values(payload)
-            except RequestError as error:
-                if error.code in _MALFORMED:
-                    self.end(CloseCode.BAD_REQUEST, f"Invalid message: {error.code}")
-                    return
-                refusal: RequestError | None = error
-            else:
-                refusal = None
-            if refusal is None and len(self._operations) >= server.limits.max_operations:
-                refusal = RequestError("TOO_MANY_OPERATIONS", limit=server.limits.max_operations)
-            self._count += 1
-            running = Running(id, f"{self._request_id}.{self._count:x}")
-            if refusal is None:
-                self._operations[id] = running
-                running.task = asyncio.create_task(self._operate(running, parameters))
-            else:
-                await self._refuse(running, refusal)
+            await self._operations.start(id, payload)
 
     def _complete(self, id: object) -> None:
-        running = self._operations.get(id) if isinstance(id, str) else None
-        if running is None:
-            return  # it ended while the message was on its way
-        del self._operations[running.id]
-        if running.task is not None:
-            if running.is_mutation:
-                self._server.keep(running.task)
-            else:
-                running.task.cancel()
+        if isinstance(id, str):
+            self._operations.complete(id)
 
     # --- who is it ----------------------------------------------------------------------------------------
 
@@ -289,7 +232,7 @@ class Connection:
         try:
             return await self._server.authenticate(authorization)
         except (PyMongoError, RedisError) as error:
-            log.warning("live.engine_unavailable", error=type(error).__name__, request_id=self._request_id)
+            log.warning("live.engine_unavailable", error=type(error).__name__, request_id=self.request_id)
             self.end(CloseCode.TRY_LATER, "Try again later")
         except (RequestError, DomainError) as error:
             code = error.code
@@ -300,8 +243,8 @@ class Connection:
                 self._server.metrics.error(code)
                 self.end(CloseCode.FORBIDDEN, f"Forbidden: {code}")
         except Exception as error:
-            log.error("live.crashed", request_id=self._request_id, exc_info=error)
-            self.end(CloseCode.INTERNAL_ERROR, f"Internal error {self._request_id}")
+            log.error("live.crashed", request_id=self.request_id, exc_info=error)
+            self.end(CloseCode.INTERNAL_ERROR, f"Internal error {self.request_id}")
         return None
 
     def _become(self, viewer: Viewer, authorization: bytes, left_s: float) -> None:
@@ -344,150 +287,10 @@ class Connection:
         else:
             self._patience = loop.call_later(left_s, self._watch_idleness)
 
-    # --- operations ---------------------------------------------------------------------------------------
-
-    async def _operate(self, running: Running, parameters: Parameters) -> None:
-        server = self._server
-        server.metrics.started()
-        try:
-            operation = await server.lookup.find(parameters)
-            running.name = server.lookup.label(operation)
-            context = self._context(running)
-            if isinstance(operation, SubscriptionOperation):
-                await self._stream(running, operation, parameters.variables, context)
-            else:
-                running.is_mutation = not operation.is_query
-                await self._answer(running, await operation.execute(parameters.variables, context))
-        except (RequestError, InvalidDocumentError) as error:
-            await self._refuse(running, error)
-        except ListenerClosedError as error:
-            self._interrupted(error.reason)
-        except ClientGoneError:
-            return
-        except Exception as error:
-            log.error("live.crashed", request_id=running.request_id, exc_info=error)
-            await self._refuse(running, RequestError(INTERNAL_ERROR))
-        finally:
-            self._forget(running)
-            self._finished(running)
-
-    async def _answer(self, running: Running, outcome: Outcome) -> None:
-        running.codes = outcome.codes
-        if outcome.status is not HTTPStatus.OK:
-            running.outcome = "refused"
-            await self._errors(running, orjson.loads(outcome.body)["errors"])
-            return
-        running.outcome = "partial" if outcome.codes else "ok"
-        if self._forget(running):
-            id = orjson.dumps(running.id).decode()
-            await self._write(f'{{"id":{id},"type":"next","payload":{outcome.body.decode()}}}')
-            await self._write(f'{{"id":{id},"type":"complete"}}')
-
-    async def _stream(
-        self,
-        running: Running,
-        operation: SubscriptionOperation,
-        variables: Mapping[str, Any],
-        context: Context,
-    ) -> None:
-        events = await operation.open(variables, context)
-        if isinstance(events, Outcome):
-            running.codes = events.codes
-            running.outcome = "refused"
-            await self._errors(running, orjson.loads(events.body)["errors"])
-            return
-        running.outcome = "ok"
-        self._finished(running)
-        server = self._server
-        selection = Selection.of(operation, variables, self._language)
-        start = f'{{"id":{orjson.dumps(running.id).decode()},"type":"next","payload":'
-        with server.metrics.live_subscription():
-            try:
-                async for event in events:
-                    payload = self._payload(event, selection, running)
-                    text = payload if isinstance(payload, str) else await payload
-                    await self._write(f"{start}{text}}}")
-                    server.metrics.live_delivered()
-            except (ClientGoneError, ListenerClosedError, RequestError):
-                raise
-            except Exception as error:  # noqa: BLE001 - worded or masked, and logged, by the formatter
-                failed = operation.failure(error, context)
-                await self._errors(running, orjson.loads(failed.body)["errors"])
-            finally:
-                await end_events(events)
-        if self._forget(running):
-            await self._write(orjson.dumps({"id": running.id, "type": "complete"}).decode())
-
-    def _payload(self, event: object, selection: Selection, running: Running) -> str | Awaitable[str]:
-        if isinstance(event, SharedEvent):
-            return self._server.payloads.of(event, selection, self._nobody(running))
-        return selection.operation.payload(event, selection.variables, self._context(running))
-
-    def _context(self, running: Running) -> Context:
-        return self._server.make_context(self._language, running.request_id, self.viewer)
-
-    def _nobody(self, running: Running) -> Callable[[], Context]:
-        return lambda: self._server.make_context(self._language, running.request_id, None)
-
-    def _interrupted(self, reason: Closed) -> None:
-        if reason is Closed.SLOW:
-            self.end(CloseCode.SLOW_READER, "Too slow: events were not kept")
-        elif reason is Closed.STOPPED:
-            self.end(CloseCode.RESTART, "Restarting")
-        else:
-            self.end(CloseCode.TRY_LATER, "Events may be missing; resume from the cursor")
-
     # --- out ----------------------------------------------------------------------------------------------
 
-    async def _refuse(self, running: Running, error: RequestError | InvalidDocumentError) -> None:
-        self._server.metrics.error(error.code)
-        running.codes = (error.code,)
-        running.outcome = "refused"
-        if isinstance(error, InvalidDocumentError):
-            body = error.body(self._language)
-        else:
-            body = request_error_body(error, self._language, running.request_id)
-            if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                running.outcome = "failed"
-        await self._errors(running, body["errors"])
-
-    async def _errors(self, running: Running, errors: list[Any]) -> None:
-        # A refused operation that never ran is not among those of the connection.
-        if running.task is None or self._forget(running):
-            frame = {"id": running.id, "type": "error", "payload": errors}
-            try:
-                await self._write(orjson.dumps(frame).decode())
-            except ClientGoneError:
-                return
-
-    def _forget(self, running: Running) -> bool:
-        """Free the operation's id before its last message; tell whether the client still listens."""
-        if self._operations.get(running.id) is not running:
-            return False
-        del self._operations[running.id]
-        return True
-
-    def _finished(self, running: Running) -> None:
-        if not running.started:
-            return
-        seconds = perf_counter() - running.started
-        running.started = 0.0
-        server = self._server
-        server.metrics.finished(running.name, running.outcome, seconds)
-        if running.outcome == "ok" and random.random() >= server.limits.log_sample:  # noqa: S311 - sampling
-            return
-        fields: dict[str, Any] = {
-            "request_id": running.request_id,
-            "operation": running.name,
-            "outcome": running.outcome,
-            "transport": "websocket",
-            "ms": round(seconds * 1000, 2),
-        }
-        if running.codes:
-            fields["codes"] = sorted(set(running.codes))
-        (log.warning if running.outcome == "failed" else log.info)("graphql.request", **fields)
-
-    async def _write(self, text: str) -> None:
+    async def write(self, text: str) -> None:
+        """Send a message. Raises: ClientGoneError, also when the client does not read for too long."""
         if self._ending:
             raise ClientGoneError
         message = {"type": "websocket.send", "text": text}
