@@ -97,10 +97,12 @@ class Citizen:
     async def run(self) -> None:
         connection = await Connection.open(self._port)
         loop = asyncio.get_running_loop()
-        while loop.time() < self._until:
-            await self._ask(connection)
-            self.answers += 1
-        await connection.close()
+        try:
+            while loop.time() < self._until:
+                await self._ask(connection)
+                self.answers += 1
+        finally:
+            await connection.close()
 
     async def _ask(self, connection: Connection) -> None:
         dice = self._dice
