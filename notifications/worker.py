@@ -27,6 +27,7 @@ from store.devices import DeviceStore
 from store.inbox import InboxStore
 from store.messages import MessageStore
 from store.subscriptions import SubscriptionStore
+from store.wechat_grants import WechatGrantStore
 from store.workers import WorkerStore
 
 log = structlog.get_logger(__name__)
@@ -118,6 +119,7 @@ async def ensure_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
         DeliveryStore(database),
         SubscriptionStore(database),
         DeviceStore(database),
+        WechatGrantStore(database),
         WorkerStore(database),
     ):
         await store.ensure_indexes()

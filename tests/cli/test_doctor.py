@@ -10,6 +10,9 @@ from cli.doctor import Level, check_disk, check_settings, examine, judge_clock, 
 from settings import Settings
 from store.catalogue import CatalogueStore
 from store.connections import open_mongodb
+from store.devices import DeviceStore
+from store.indexes import INDEX_NAMES
+from store.wechat_grants import WechatGrantStore
 
 
 def settings_for(mongodb_uri: str, redis_url: str, database: str, home: Path) -> Settings:
@@ -36,13 +39,15 @@ def test_what_it_asks_for_makes_it_content(
             store = CatalogueStore(client[database_name])
             await client[database_name].service_items.insert_one({"_id": "an item"})
             await store.ensure_indexes()
+            await DeviceStore(client[database_name]).ensure_indexes()
+            await WechatGrantStore(client[database_name]).ensure_indexes()
             await store.set_published(1, 20, datetime.now(UTC))
             names = {
                 collection: set(await client[database_name][collection].index_information()) - {"_id_"}
-                for collection in ("service_items", "item_views")
+                for collection in ("service_items", *INDEX_NAMES)
             }
             # doctor's list and what the store makes are the same
-            assert names == {"service_items": set(), "item_views": {"day"}}
+            assert names == {"service_items": set()} | {key: set(kept) for key, kept in INDEX_NAMES.items()}
 
     asyncio.run(prepare())
     found = levels(settings_for(mongodb_uri, redis_url, database_name, tmp_path))
