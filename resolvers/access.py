@@ -120,7 +120,7 @@ def rules(schema: strawberry.Schema) -> Iterator[tuple[str, Rule | None]]:
     for name, type_ in sorted(schema._schema.type_map.items()):
         if not isinstance(type_, GraphQLObjectType) or name.startswith("__"):
             continue
-        for field_name, field in type_.fields.items():
+        for field_name, field in sorted(type_.fields.items()):
             definition = field.extensions.get("strawberry-definition")
             rule = rule_of(definition) if isinstance(definition, StrawberryField) else None
             if name in GUARDED or (rule is not None and not rule.is_public):

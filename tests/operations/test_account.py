@@ -237,6 +237,7 @@ def test_known_and_unknown_phones_take_the_same_steps(worlds: Worlds) -> None:
         identity = with_phones(world, limits=SignInLimits(codes_per_phone=()))
         steps = []
         for phone in (known, some_phone()):
+            client = some_client()
             listener.names.clear()
             before = await redis_commands()
             await operations.request_code(identity, phone, client, now=NOW)
