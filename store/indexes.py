@@ -8,7 +8,7 @@ from typing import Any
 from pymongo.asynchronous.database import AsyncDatabase
 
 INDEX_NAMES: Mapping[str, tuple[str, ...]] = {
-    "devices": ("account_seen", "token", "seen_at"),
+    "devices": ("account_seen", "seen_at", "shard", "token"),
     "item_views": ("day",),
     "wechat_grants": ("account", "changed_at"),
 }
