@@ -248,6 +248,7 @@ class LiveHub:
                 except (RedisError, OSError) as error:
                     wait_s = _RETRY_S if self.is_connected else min(_MAX_RETRY_S, wait_s * 2)
                     self._disconnected(type(error).__name__)
+                _honour_cancellation()
                 await asyncio.sleep(wait_s)
         finally:
             self._disconnected("stopped")
