@@ -194,6 +194,15 @@ class Settings(BaseSettings):
     fcm_max_in_flight: int = Field(
         default=100, ge=1, le=1000, description="Pushes of one worker that FCM is asked for at the same time."
     )
+    worker_concurrency: int = Field(
+        default=4, ge=1, le=64, description="Batches that a worker sends at the same time, in each lane."
+    )
+    worker_sweep_s: float = Field(
+        default=1, ge=0.1, le=60, description="How often a worker looks for what has not gone on by itself."
+    )
+    worker_metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="Loopback port of a worker's metrics; 0: none."
+    )
     push_allowed_devices: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Ids of devices that get pushes outside of production, separated by commas; all others "

@@ -174,6 +174,22 @@ REQUEST_TEXTS: Final[dict[str, tuple[HTTPStatus, str, str]]] = {
 # code of a DomainError -> (Chinese, English); words for errors raised beside their rules
 DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
     "DOMAIN_ERROR": ("请求被拒绝。", "The request was refused."),
+    "INVALID_TOPIC": ("订阅主题无效。", "This is not a topic, or these are too many."),
+    "INVALID_AUDIENCE": (
+        "消息须发给一个账号或若干订阅主题。",
+        "A message is for one account or for topics.",
+    ),
+    "INVALID_MESSAGE": ("消息的 {field} 无效。", "The message's {field} is out of bounds."),
+    "MESSAGE_NOT_FOUND": ("找不到这条消息。", "There is no such message."),
+    "STEP_NOT_ALLOWED": (
+        "消息当前状态（{state}）不允许此操作。",
+        "This cannot be done to a message that is {state}.",
+    ),
+    "SECOND_PERSON_NEEDED": (
+        "须由撰写人以外的人员批准。",
+        "Somebody other than its author must approve it.",
+    ),
+    "TOO_MANY_SUBSCRIPTIONS": ("最多可订阅 {limit} 个主题。", "At most {limit} subscriptions are possible."),
     "INVALID_DEVICE": ("设备信息无效（{field}）。", "This is not a device that can be registered ({field})."),
     "UNKNOWN_DEVICE": ("您的账号下没有这台设备。", "Your account has no such device."),
     "UNKNOWN_TEMPLATE": ("没有这个微信消息模板。", "There is no such WeChat template here."),

@@ -34,6 +34,8 @@ demo_app = typer.Typer(help="Make believable data to try the system with.", no_a
 catalogue_app = typer.Typer(help="Publish the catalogue, withdraw and restore items.", no_args_is_help=True)
 account_app = typer.Typer(help="Appoint staff and operators, rotate token keys.", no_args_is_help=True)
 schema_app = typer.Typer(help="Export the GraphQL schema, or check the exported one.", no_args_is_help=True)
+messages_app = typer.Typer(help="Watch, pause and cancel messages, replay failed ones.", no_args_is_help=True)
+app.add_typer(messages_app, name="messages")
 app.add_typer(import_app, name="import")
 app.add_typer(demo_app, name="demo")
 app.add_typer(catalogue_app, name="catalogue")
@@ -45,8 +47,8 @@ app.add_typer(schema_app, name="schema")
 def run(
     demo: Annotated[bool, typer.Option(help="Fill an empty store with the demo catalogue.")] = True,
 ) -> None:
-    """Start the whole system: engines, API and feeds. Ctrl-C stops it."""
-    _run_parts(("api", "feeds"), demo=demo)
+    """Start the whole system: engines, API, feeds and worker. Ctrl-C stops it."""
+    _run_parts(("api", "feeds", "worker"), demo=demo)
 
 
 @app.command()
@@ -71,6 +73,75 @@ def feeds() -> None:
     from feeds.__main__ import main as run_feeds
 
     run_feeds(read_settings())
+
+
+@app.command()
+def worker() -> None:
+    """Fan messages out and deliver them. Several workers share the work."""
+    settings = read_settings()
+    if not (settings.mongodb_uri and settings.redis_url) and not _join(settings.home):
+        _run_parts(("worker",), demo=False)
+        return
+    from cli.worker import main as run_worker
+
+    run_worker(read_settings())
+
+
+@messages_app.command("status")
+def messages_status_command(
+    message: Annotated[str | None, typer.Argument(help="Id of a message; none: the queue.")] = None,
+) -> None:
+    """Show how far a message has come, or what waits."""
+    from cli.messages import show_status
+
+    run_async(show_status(read_settings(), message))
+
+
+@messages_app.command("dead")
+def messages_dead_command(
+    first: Annotated[int, typer.Option(min=1, max=1000, help="How many to show.")] = 50,
+) -> None:
+    """List pushes that failed for good, with the reason."""
+    from cli.messages import show_dead
+
+    run_async(show_dead(read_settings(), first))
+
+
+@messages_app.command("replay")
+def messages_replay_command(
+    message: Annotated[str | None, typer.Option(help="Only those of this message.")] = None,
+) -> None:
+    """Try pushes that failed for good again, from the first attempt."""
+    from cli.messages import replay
+
+    run_async(replay(read_settings(), message))
+
+
+@messages_app.command("pause")
+def messages_pause_command(message: Annotated[str, typer.Argument(help="Id of a message.")]) -> None:
+    """Hold back whatever of a message has not been handed over yet."""
+    from cli.messages import change
+    from domain.messages import Step
+
+    run_async(change(read_settings(), message, Step.PAUSE))
+
+
+@messages_app.command("resume")
+def messages_resume_command(message: Annotated[str, typer.Argument(help="Id of a message.")]) -> None:
+    """Go on with a paused message."""
+    from cli.messages import change
+    from domain.messages import Step
+
+    run_async(change(read_settings(), message, Step.RESUME))
+
+
+@messages_app.command("cancel")
+def messages_cancel_command(message: Annotated[str, typer.Argument(help="Id of a message.")]) -> None:
+    """Stop a message for good."""
+    from cli.messages import change
+    from domain.messages import Step
+
+    run_async(change(read_settings(), message, Step.CANCEL))
 
 
 @app.command()

@@ -25,7 +25,7 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with
 
 
 async def run_system(
-    settings: Settings, parts: Sequence[str] = ("api", "feeds"), *, demo: bool = True
+    settings: Settings, parts: Sequence[str] = ("api", "feeds", "worker"), *, demo: bool = True
 ) -> None:
     """Run the engines and these parts until cancelled; then stop them all, the parts first.
 

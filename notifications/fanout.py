@@ -11,6 +11,8 @@ from typing import Final
 
 import orjson
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -36,6 +38,13 @@ _PRIVATE_PER_JOB: Final = 32
 _LIVE_TOPICS: Final = 1_000
 _BUDGET_S: Final = 20.0
 _SOON: Final = timedelta(seconds=1.5)
+
+
+class _Part(Struct):
+    """Who is in one part of a broadcast."""
+
+    accounts: list[str]
+    devices: list[Device]
 
 
 class FanOut:
@@ -117,7 +126,7 @@ class FanOut:
         started = time.monotonic()
         if not message.splits:
             message = await self._messages.begin(message.id, await self._splits(message), now=self._clock())
-        ahead: asyncio.Task[list[str]] | None = None
+        ahead: asyncio.Task[_Part] | None = None
         try:
             while message.done < message.splits:
                 now, due = self._clock(), due_part(message, self._clock())
@@ -131,18 +140,18 @@ class FanOut:
                 if time.monotonic() - started > _BUDGET_S:
                     await self._queue.put(Job.FAN_OUT, [message.id], lane_of(message))
                     return
-                accounts = await (ahead or self._accounts(message, message.done))
-                ahead = asyncio.create_task(self._accounts(message, message.done + 1))
-                if not await self._write_part(message, accounts):
+                part = await (ahead or self._read_part(message, message.done))
+                ahead = asyncio.create_task(self._read_part(message, message.done + 1))
+                if not await self._write_part(message, part):
                     return  # paused, cancelled, or another worker is at it
-                message = await self._messages.get(message.id)
+                recipients = message.recipients + len(part.accounts)
+                message = replace(message, done=message.done + 1, recipients=recipients)
         finally:
             if ahead is not None:
                 ahead.cancel()
                 await asyncio.gather(ahead, return_exceptions=True)
-        if message.state is MessageState.SENDING:
-            await self._messages.finish([message.id])
-            log.info("fanout.done", message=message.id, recipients=message.recipients)
+        await self._messages.finish([message.id])
+        log.info("fanout.done", message=message.id, recipients=message.recipients)
 
     async def _splits(self, message: Message) -> int:
         estimate = await self._subscriptions.estimate(message.audience.topics)
@@ -156,28 +165,27 @@ class FanOut:
                 splits *= 2
         return splits
 
-    async def _accounts(self, message: Message, part: int) -> list[str]:
-        if part >= message.splits:
-            return []
-        first, end = shards_of_part(part, message.splits)
-        return await self._subscriptions.list_accounts(message.audience.topics, first, end)
+    async def _read_part(self, message: Message, number: int) -> _Part:
+        """Read who is in a part, and their devices; behind the last part there is nobody."""
+        if number >= message.splits:
+            return _Part([], [])
+        first, end = shards_of_part(number, message.splits)
+        accounts = await self._subscriptions.list_accounts(message.audience.topics, first, end)
+        return _Part(accounts, await self._devices_of(accounts, first, end))
 
-    async def _write_part(self, message: Message, accounts: list[str]) -> bool:
+    async def _write_part(self, message: Message, part: _Part) -> bool:
         """Write one part; False when the fan-out of this message is not ours to go on with."""
-        begun, now, part = time.perf_counter(), self._clock(), message.done
+        begun, now, accounts = time.perf_counter(), self._clock(), part.accounts
         position = new_id(now)
-        devices, _ = await asyncio.gather(
-            self._devices_of(accounts, *shards_of_part(part, message.splits)),
-            self._inbox.insert(((account, message.id, message.kind) for account in accounts), position),
-        )
-        self._recent.put(devices)
+        await self._inbox.insert(((account, message.id, message.kind) for account in accounts), position)
         ids: list[str] = []
-        for channel, owned in self._by_channel(devices).items():
+        for channel, owned in self._by_channel(part.devices).items():
             ids += await self._deliveries.insert_part(
-                message.id, channel, part, owned, CHUNK_DEVICES, now=now
+                message.id, channel, message.done, owned, CHUNK_DEVICES, now=now
             )
         if not await self._messages.advance(message, len(accounts), now + ANNOUNCED_WITHIN):
             return False
+        self._recent.put(part.devices)
         await self._hand_over(Job.DELIVER_BROADCAST, ids, lane_of(message), _CHUNKS_PER_JOB)
         await self._tell_part(message, accounts, position)
         RECIPIENTS.inc(len(accounts))

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 import structlog
+from pymongo.errors import PyMongoError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from taskiq.acks import AcknowledgeType
@@ -103,7 +104,7 @@ class JobQueue:
         broker = self._brokers[lane]
         broker.is_worker_process = True
         for job, handler in handlers.items():
-            broker.register_task(handler, task_name=job.value)
+            broker.register_task(_guarded(job, handler), task_name=job.value)
         failures = 0
         while not stop.is_set():
             begun = asyncio.get_running_loop().time()
@@ -135,6 +136,22 @@ class JobQueue:
         """Close the connections."""
         for broker in self._brokers.values():
             await broker.shutdown()
+
+
+def _guarded(
+    job: Job, handler: Callable[[list[str]], Awaitable[None]]
+) -> Callable[[list[str]], Awaitable[None]]:
+    """Let no failure of a job out: it is logged, and the sweeper finds what was not done."""
+
+    async def guarded(ids: list[str]) -> None:
+        try:
+            await handler(ids)
+        except PyMongoError as error:
+            log.warning("job.store_away", job=job.value, error=type(error).__name__)
+        except Exception as error:
+            log.error("job.failed", job=job.value, error=type(error).__name__, exc_info=error)
+
+    return guarded
 
 
 def _open_broker(url: str, name: str, timeout_s: float) -> _Broker:

@@ -68,7 +68,8 @@ class MessageStore:
                 keys = [batch[index].dedupe_key for index in duplicates(error)]
                 for some in chunks(keys, KEY_BATCH):
                     async for found in self._messages.find({"dedupe_key": {"$in": some}}):
-                        stored[found["dedupe_key"]] = _message(found)
+                        message = _message(found)
+                        stored[message.dedupe_key] = message
         return [stored[message.dedupe_key] for message in messages]
 
     async def get(self, message_id: str) -> Message:
@@ -86,7 +87,8 @@ class MessageStore:
         found: dict[str, Message] = {}
         for some in chunks(ids, KEY_BATCH):
             async for document in self._messages.find({"_id": {"$in": some}}):
-                found[document["_id"]] = _message(document)
+                message = _message(document)
+                found[message.id] = message
         return found
 
     async def list_campaigns(self, first: int, before: str | None = None) -> list[Message]:
