@@ -172,7 +172,8 @@ async def _send_code(
     windows = _windows(
         pepper,
         "codes",
-        (limits.codes_per_phone, phone),
+        # Whoever has just signed in may confirm something at once.
+        (limits.codes_per_phone, f"{purpose} {phone}"),
         (limits.codes_per_device, client.device_id),
         (limits.codes_per_address, network_of(client.address)),
     )
