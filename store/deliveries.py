@@ -28,7 +28,7 @@ from store.keys import KEY_BATCH, LONG_AGO, WRITE_BATCH, chunks, duplicates
 
 Document = dict[str, Any]
 SENT_WITHIN: Final = timedelta(seconds=30)
-FLIGHT_CHECK: Final = timedelta(seconds=10)
+FLIGHT_CHECK: Final = timedelta(seconds=5)
 MAX_CHUNKS_PER_PART: Final = 256
 
 
