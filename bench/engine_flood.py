@@ -146,9 +146,7 @@ async def measure(requests: int, megabytes: int) -> None:
             time.perf_counter() - started,
         )
     counted = flood.documents.bytes + flood.responses.bytes + flood.fragments.bytes
-    print(
-        f"bounds of {megabytes} MB each: counted {counted / 1e6:.0f} MB, in the process {highest:.0f} MB at most"
-    )
+    print(f"three bounds of {megabytes} MB: counted {counted / 1e6:.0f} MB, in the process {highest:.0f} MB")
     assert highest <= 3 * megabytes * ALLOCATOR, "the process holds more than its caches may"
     assert flood.documents.find_pinned("pinned") is flood.pinned
 

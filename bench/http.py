@@ -9,7 +9,8 @@ Before anything is measured, the answers of all contenders are compared. `--page
 alone on its own search.
 
 Requests per second suffer when other work runs on the server's core; "µs of CPU" (the server's, for one
-request) does so less, and "busy" says how much of its core the server got.
+request) does so less, "busy" says how much of its core the server got, and "load" how much of the other one
+the generator used: where that is near 100%, the server could do more than was asked of it.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class Round(Struct, frozen=True):
     p99_ms: float
     cpu_us: float
     busy: float
+    load: float
 
 
 class Running(Struct):
@@ -209,11 +211,12 @@ def load(running: Running, seconds: float, connections: int, core: int, seed: in
     """Load one server from one core."""
     command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency"]
     command += ["-s", str(LOAD), f"http://127.0.0.1:{running.port}/graphql", "--"]
-    before = cpu_s(running.process.pid)
+    before, children = cpu_s(running.process.pid), os.times()
     done = subprocess.run(
         [*command, str(running.bodies), str(seed)], capture_output=True, text=True, check=True
     )
-    spent = cpu_s(running.process.pid) - before
+    spent, now = cpu_s(running.process.pid) - before, os.times()
+    used = now.children_user + now.children_system - children.children_user - children.children_system
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["failed"] == 0, f"{running.contender.name}: {result}"
     taken, requests = result["micros"] / 1e6, result["requests"]
@@ -223,6 +226,7 @@ def load(running: Running, seconds: float, connections: int, core: int, seed: in
         result["p99"] / 1000,
         spent * 1e6 / requests,
         spent / taken,
+        used / taken,
     )
 
 
@@ -255,7 +259,7 @@ def measure(contenders: list[Contender], options: argparse.Namespace, directory:
 
 def print_table(results: list[Running]) -> None:
     floor = results[0].median(lambda each: each.rate)
-    titles = ("requests/s", "of the floor", "p50 ms", "p99 ms", "µs of CPU", "busy")
+    titles = ("requests/s", "of the floor", "p50 ms", "p99 ms", "µs of CPU", "busy", "load")
     print(f"{'':38}" + "".join(f"{title:>13}" for title in titles))
     for running in results:
         rate = running.median(lambda each: each.rate)
@@ -266,6 +270,7 @@ def print_table(results: list[Running]) -> None:
             f"{running.median(lambda each: each.p99_ms):.2f}",
             f"{running.median(lambda each: each.cpu_us):.1f}",
             f"{running.median(lambda each: each.busy):.0%}",
+            f"{running.median(lambda each: each.load):.0%}",
         )
         print(f"{running.contender.name:38}" + "".join(f"{figure:>13}" for figure in figures))
 
