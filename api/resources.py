@@ -18,10 +18,12 @@ from notifications.channels.wechat_messages import read_templates
 from operations.devices import Devices
 from resolvers.context import Stores
 from settings import Settings
+from store.account_messages import AccountMessages
 from store.catalogue import CatalogueStore
 from store.connections import open_mongodb, open_redis
 from store.devices import DeviceStore
 from store.encryption import FieldCipher
+from store.subscriptions import SubscriptionStore
 from store.wechat_grants import WechatGrantStore
 
 
@@ -82,7 +84,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     {"mongodb": lambda: mongodb.admin.command("ping"), "redis": lambda: _ping(redis)},
                     Stores(
                         identity,
-                        (identity.sessions, identity.access_log, devices.store, devices.grants),
+                        (
+                            identity.sessions,
+                            identity.access_log,
+                            devices.store,
+                            devices.grants,
+                            SubscriptionStore(mongodb[settings.database]),
+                            AccountMessages(mongodb[settings.database]),
+                        ),
                         devices,
                     ),
                     make_authenticator(settings, identity, ended),

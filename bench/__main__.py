@@ -16,6 +16,7 @@ BENCHES = {
     "import": ["bench.import_catalogue"],
     "engine": ["bench.engine_execute"],
     "flood": ["bench.engine_flood"],
+    "fanout": ["bench.fanout"],
     "http": ["bench.http"],
     "api": ["bench.api_process"],
     "live": ["bench.live"],

@@ -161,11 +161,6 @@ class MessageStore:
         as_read = {"_id": message_id, "state": MessageState.SENDING.value}
         await self._messages.update_one(as_read, {"$set": {"wake_at": until}})
 
-    async def delete_private(self, ids: Sequence[str], account: str) -> None:
-        """Delete the messages among these ids that are for this account alone."""
-        for some in chunks(ids, KEY_BATCH):
-            await self._messages.delete_many({"_id": {"$in": some}, "audience.account": account})
-
 
 def _document(message: Message) -> Document:
     document: Document = msgspec.to_builtins(message, builtin_types=(datetime,))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from pymongo import ASCENDING
@@ -120,13 +121,14 @@ class SubscriptionStore:
                     change = {"$addToSet": {"accounts": {"$each": by_shard[batch[index]]}}}
                     await self._topics.update_one({"_id": _key(topic, batch[index])}, change)
 
-    async def export_account(self, account: str) -> list[str]:
-        """Give what is stored about an account: its topics."""
-        return await self.list_topics(account)
+    async def export_account(self, account_id: str) -> list[Document]:
+        """Give what is kept about an account: its topics."""
+        return [{"topic": topic} for topic in await self.list_topics(account_id)]
 
-    async def erase_account(self, account: str) -> None:
-        """Forget an account's subscriptions."""
-        await self._topics.update_many({"accounts": account}, {"$pull": {"accounts": account}})
+    async def erase_account(self, account_id: str, *, now: datetime) -> int:
+        """Forget an account's subscriptions and count them; may be run again."""
+        mine = {"accounts": account_id}
+        return (await self._topics.update_many(mine, {"$pull": mine})).modified_count
 
 
 def shards_of_part(part: int, splits: int) -> tuple[int, int]:

@@ -42,6 +42,7 @@ from operations.messages import (
     resume,
     send_message,
 )
+from store.account_messages import AccountMessages
 from store.connections import open_mongodb, open_redis
 from store.deliveries import DeliveryStore, chunk_id
 from store.devices import DeviceStore
@@ -491,6 +492,33 @@ def test_a_campaign_is_spread_paused_and_cancelled(play: Callable[..., None]) ->
         assert progress.devices.cancelled == progress.recipients - sent > 0
         with pytest.raises(StepNotAllowedError):
             await resume(world.outbox, world.deliveries, message.id, now=world.now)
+
+    play(act)
+
+
+def test_an_account_s_messages_are_exported_and_forgotten(play: Callable[..., None]) -> None:
+    async def act(world: World) -> None:
+        device = await world.device("phone", "ann")
+        await world.device("tablet", "bob")
+        await world.subscriptions.load("stop:1", ["ann", "bob"])
+        world.channel.answers[device] = [(Outcome.REFUSED, "INVALID_ARGUMENT", None)]
+        for name in ("ann", "bob"):
+            await world.fan_out(await send_message(world.outbox, name, PROGRESS, name, now=NOW))
+        await world.deliver()
+        await world.fan_out(await broadcast(world.outbox, ["stop:1"], AIR, "all", now=NOW))
+        await world.deliver()
+        await send_message(world.outbox, "ann", PROGRESS, "waits", now=NOW)
+        store = AccountMessages(world.database)
+        exported = await store.export_account("ann")
+        assert sorted(row["payload"]["kind"] for row in exported) == ["AIR_QUALITY", "APPLICATION_PROGRESS"]
+        # two messages, a delivery, a dead letter, two rows
+        assert await store.erase_account("ann", now=NOW) == 6
+        assert await store.erase_account("ann", now=NOW) == 0
+        left = [each["dedupe_key"] async for each in world.database["messages"].find({})]
+        assert sorted(left) == ["all", "bob"]
+        assert await world.database["dead_letters"].count_documents({}) == 0
+        assert await world.database["deliveries"].count_documents({}) >= 2
+        assert {row["account"] async for row in world.database["inbox"].find({})} == {"bob"}
 
     play(act)
 

@@ -1,0 +1,64 @@
+"""What is kept about one account in the way of messages, for its export and its deletion."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pymongo.asynchronous.database import AsyncDatabase
+
+from domain.devices import PushChannel
+from store.deliveries import chunk_id
+from store.keys import KEY_BATCH, LONG_AGO, chunks
+
+Document = dict[str, Any]
+_FAR: Final = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+class AccountMessages:
+    """Exports and erases an account's inbox, the messages to it alone, and their deliveries."""
+
+    def __init__(self, database: AsyncDatabase[Document]) -> None:
+        self._inbox = database["inbox"]
+        self._messages = database["messages"]
+        self._deliveries = database["deliveries"]
+        self._dead = database["dead_letters"]
+
+    @property
+    def name(self) -> str:
+        """Name the collection, as the export shows it."""
+        return "messages"
+
+    async def export_account(self, account_id: str) -> list[Document]:
+        """Give an account's inbox with what every message says; instants are UTC."""
+        rows = await self._inbox.find({"account": account_id}).to_list()
+        found: dict[str, Document] = {}
+        for some in chunks((row["message"] for row in rows), KEY_BATCH):
+            async for message in self._messages.find({"_id": {"$in": some}}, {"payload": 1, "created_at": 1}):
+                found[message["_id"]] = message
+        return [
+            {
+                **{key: value for key, value in row.items() if key not in ("_id", "account")},
+                "payload": found.get(row["message"], {}).get("payload"),
+                "created_at": found.get(row["message"], {}).get("created_at"),
+            }
+            for row in rows
+        ]
+
+    async def erase_account(self, account_id: str, *, now: datetime) -> int:
+        """Forget an account's inbox and the messages to it alone; count the documents; may be run again."""
+        ids = [row["message"] async for row in self._inbox.find({"account": account_id}, {"message": 1})]
+        # Those that wait for their fan-out have no row yet.
+        waiting = {"wake_at": {"$gt": LONG_AGO, "$lt": _FAR}, "audience.account": account_id}
+        ids += [message["_id"] async for message in self._messages.find(waiting, {"_id": 1})]
+        count = 0
+        for some in chunks(ids, KEY_BATCH):
+            private = {"_id": {"$in": some}, "audience.account": account_id}
+            own = [each["_id"] async for each in self._messages.find(private, {"_id": 1})]
+            deliveries = [chunk_id(each, channel.value, 0, 0) for each in own for channel in PushChannel]
+            for keys in chunks(deliveries, KEY_BATCH):
+                count += (await self._deliveries.delete_many({"_id": {"$in": keys}})).deleted_count
+            count += (await self._dead.delete_many({"message": {"$in": own}})).deleted_count
+            count += (await self._messages.delete_many(private)).deleted_count
+        count += (await self._inbox.delete_many({"account": account_id})).deleted_count
+        return count
