@@ -9,34 +9,33 @@ from datetime import UTC, datetime
 import msgspec
 from rich.table import Table
 
-from cli.resources import CommandError, console, open_resources, output
+from cli.resources import CommandError, console, open_addresses, output
 from domain.devices import PushChannel
 from domain.messages import Step
 from notifications.outbox import Outbox
 from notifications.queue import JobQueue, Lane
 from operations.messages import cancel, get_progress, list_dead_letters, pause, replay_dead_letters, resume
 from settings import Settings
+from store.connections import open_mongodb
 from store.deliveries import DeliveryStore
 from store.messages import MessageStore
 
+_ANSWER_TIMEOUT_MS = 60_000
 _CHANNELS = tuple(channel.value for channel in PushChannel)
 
 
 @asynccontextmanager
 async def _open(settings: Settings) -> AsyncIterator[tuple[Outbox, DeliveryStore, JobQueue]]:
-    async with open_resources(settings) as resources:
-        url = resources.redis.connection_pool.connection_kwargs
-        queue = JobQueue(settings.redis_url or _url(url))
+    async with open_addresses(settings) as (mongodb_uri, redis_url):
+        queue = JobQueue(redis_url)
         try:
-            store = MessageStore(resources.database)
-            yield Outbox(store, queue), DeliveryStore(resources.database), queue
+            async with open_mongodb(
+                mongodb_uri, settings.engine_timeout_ms, answer_timeout_ms=_ANSWER_TIMEOUT_MS
+            ) as mongodb:
+                database = mongodb[settings.database]
+                yield Outbox(MessageStore(database), queue), DeliveryStore(database), queue
         finally:
             await queue.aclose()
-
-
-def _url(options: dict[str, object]) -> str:
-    password = f":{options['password']}@" if options.get("password") else ""
-    return f"redis://{password}{options['host']}:{options['port']}/{options.get('db') or 0}"
 
 
 async def show_status(settings: Settings, message_id: str | None) -> None:

@@ -24,6 +24,8 @@ TEXTS = {
     "UNKNOWN_ITEMS": "None of these ids ({count}) names an item.",
     "TOO_MANY_WITHDRAWN": "More than {limit} items would be withdrawn since the last publication. "
     "Publish first: `mintong catalogue publish`.",
+    "MESSAGE_NOT_FOUND": "There is no message {id}.",
+    "STEP_NOT_ALLOWED": "This cannot be done to a message that is {state}.",
     "SNAPSHOT_MISSING": "No snapshot of version {version} is stored. "
     "Publish anew: `mintong catalogue publish`.",
 }
