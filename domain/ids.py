@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Final
 
@@ -58,6 +58,28 @@ def new_id(now: datetime) -> str:
     """Make an id that sorts by time: 48 bits of milliseconds and 80 random ones, 26 characters of base 32."""
     number = (int(now.timestamp() * 1000) << 80) | secrets.randbits(80)
     return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def floor_id(instant: datetime) -> str:
+    """Give the text that sorts before every id made from this instant on, and after all before it."""
+    number = max(0, int(instant.timestamp() * 1000)) << 80
+    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def time_of(id: str) -> datetime:
+    """Give when an id that sorts by time was made, UTC, to the millisecond.
+
+    Raises: InvalidNodeIdError for a text that is no such id.
+    """
+    if len(id) != 26 or id[0] > "7" or any(letter not in _CROCKFORD for letter in id):
+        raise InvalidNodeIdError(id=id[:80])
+    number = 0
+    for letter in id:
+        number = number << 5 | _CROCKFORD.index(letter)
+    try:
+        return datetime.fromtimestamp((number >> 80) / 1000, tz=UTC)
+    except (ValueError, OverflowError) as error:  # beyond the year 9999
+        raise InvalidNodeIdError(id=id[:80]) from error
 
 
 def shard_of(account_id: str) -> int:

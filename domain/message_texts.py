@@ -381,6 +381,27 @@ class SystemNotice(Payload, frozen=True, tag="SYSTEM"):
         return Text("账号提醒", f"{chinese}{self.detail or ''}")
 
 
+class DigestNotice(Payload, frozen=True, tag="DIGEST"):
+    """How many messages came since the last digest; it has no place in the inbox, where they are.
+
+    `ways` are those on which the citizen wants it (domain.preferences.Way).
+    """
+
+    count: Annotated[int, Meta(ge=1)]
+    ways: tuple[str, ...]
+
+    def public(self, language: Language) -> Text:
+        """Word the push: without personal data."""
+        if language is Language.EN:
+            news = "1 new message" if self.count == 1 else f"{self.count:,} new messages"
+            return Text("Your messages", f"You have {news}. Open the app to read.")
+        return Text("消息摘要", f"您有 {self.count} 条新消息，请打开闽政通查看。")
+
+    def private(self, language: Language) -> Text:
+        """Word what the app shows."""
+        return self.public(language)
+
+
 AnyPayload = (
     ApplicationProgress
     | ComplaintProgress
@@ -389,6 +410,7 @@ AnyPayload = (
     | PublicWarning
     | AuthorityNotice
     | SystemNotice
+    | DigestNotice
 )
 
 

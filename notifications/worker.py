@@ -16,16 +16,20 @@ from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
 from notifications.channels.base import Channel
-from notifications.delivery import DecideChannels, Delivery, send_always
+from notifications.delivery import DecideChannels, Delivery
 from notifications.devices import RecentDevices
+from notifications.digests import Digests
 from notifications.fanout import FanOut
+from notifications.preferences import ByPreferences
 from notifications.queue import Job, JobQueue, Lane
 from notifications.sweeper import Sweeper
 from store.connections import open_mongodb, open_redis
 from store.deliveries import DeliveryStore
 from store.devices import DeviceStore
+from store.digests import DigestStore
 from store.inbox import InboxStore
 from store.messages import MessageStore
+from store.preferences import PreferenceStore
 from store.subscriptions import SubscriptionStore
 from store.wechat_grants import WechatGrantStore
 from store.workers import WorkerStore
@@ -35,6 +39,7 @@ log = structlog.get_logger(__name__)
 _ANSWER_TIMEOUT_MS: Final = 60_000
 _BEAT_S: Final = 5.0
 _OBSERVE_S: Final = 15.0
+_DIGESTS_S: Final = 5.0
 
 
 class WorkerConfig(Struct, frozen=True):
@@ -58,6 +63,7 @@ class Worker(Struct, frozen=True):
     fan_out: FanOut
     delivery: Delivery
     sweeper: Sweeper
+    digests: Digests
     workers: WorkerStore
 
     def handlers(self) -> dict[Job, Callable[[list[str]], Awaitable[None]]]:
@@ -76,14 +82,14 @@ def make_worker(
     channels: Mapping[str, Channel],
     *,
     clock: Callable[[], datetime] | None = None,
-    decide: DecideChannels = send_always,
+    decide: DecideChannels | None = None,
     concurrency: int = 4,
 ) -> Worker:
-    """Put the parts of a worker together."""
+    """Put the parts of a worker together; `decide` None: by the citizens' preferences."""
     clock = clock or _utc_now
     messages, deliveries, workers = MessageStore(database), DeliveryStore(database), WorkerStore(database)
     devices = DeviceStore(database)
-    recent = RecentDevices(devices)
+    recent, digests = RecentDevices(devices), DigestStore(database)
     fan_out = FanOut(
         messages,
         InboxStore(database),
@@ -104,11 +110,12 @@ def make_worker(
         workers,
         channels,
         clock,
-        decide=decide,
+        decide=decide or ByPreferences(PreferenceStore(database), digests),
         concurrency=concurrency,
     )
     sweeper = Sweeper(messages, deliveries, workers, queue, fan_out, delivery, clock)
-    return Worker(queue, fan_out, delivery, sweeper, workers)
+    summaries = Digests(digests, messages, deliveries, devices, queue, channels, clock)
+    return Worker(queue, fan_out, delivery, sweeper, summaries, workers)
 
 
 async def ensure_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
@@ -120,6 +127,7 @@ async def ensure_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
         SubscriptionStore(database),
         DeviceStore(database),
         WechatGrantStore(database),
+        DigestStore(database),
         WorkerStore(database),
     ):
         await store.ensure_indexes()
@@ -127,7 +135,7 @@ async def ensure_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
 
 @asynccontextmanager
 async def open_worker(
-    config: WorkerConfig, channels: Mapping[str, Channel], *, decide: DecideChannels = send_always
+    config: WorkerConfig, channels: Mapping[str, Channel], *, decide: DecideChannels | None = None
 ) -> AsyncIterator[Worker]:
     """Open the engines' clients and put a worker together; close them afterwards."""
     timeout_ms = config.engine_timeout_ms
@@ -149,7 +157,7 @@ async def run(
     channels: Mapping[str, Channel],
     stop: asyncio.Event,
     *,
-    decide: DecideChannels = send_always,
+    decide: DecideChannels | None = None,
 ) -> None:
     """Run a worker until `stop` is set; what is being sent then is finished first, for `drain_s` at most."""
     logging.getLogger("taskiq").setLevel(logging.ERROR)
@@ -159,6 +167,7 @@ async def run(
             asyncio.create_task(_repeat("beat", worker.sweeper.beat, _BEAT_S, stop)),
             asyncio.create_task(_repeat("sweep", worker.sweeper.sweep, config.sweep_s, stop)),
             asyncio.create_task(_repeat("observe", worker.sweeper.observe, _OBSERVE_S, stop)),
+            asyncio.create_task(_repeat("digests", worker.digests.send_due, _DIGESTS_S, stop)),
             *(
                 asyncio.create_task(
                     worker.queue.work(lane, worker.handlers(), stop, concurrency=16 * config.concurrency)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -51,6 +52,15 @@ class AccountMessages:
         # Those that wait for their fan-out have no row yet.
         waiting = {"wake_at": {"$gt": LONG_AGO, "$lt": _FAR}, "audience.account": account_id}
         ids += [message["_id"] async for message in self._messages.find(waiting, {"_id": 1})]
+        # Digests never get one.
+        digests = {"dedupe_key": {"$gte": f"digest:{account_id}@", "$lt": f"digest:{account_id}A"}}
+        ids += [message["_id"] async for message in self._messages.find(digests, {"_id": 1})]
+        count = await self.forget(account_id, ids)
+        count += (await self._inbox.delete_many({"account": account_id})).deleted_count
+        return count
+
+    async def forget(self, account_id: str, ids: Iterable[str]) -> int:
+        """Forget those of these messages that are for this account alone, with their deliveries; count them."""
         count = 0
         for some in chunks(ids, KEY_BATCH):
             private = {"_id": {"$in": some}, "audience.account": account_id}
@@ -60,5 +70,4 @@ class AccountMessages:
                 count += (await self._deliveries.delete_many({"_id": {"$in": keys}})).deleted_count
             count += (await self._dead.delete_many({"message": {"$in": own}})).deleted_count
             count += (await self._messages.delete_many(private)).deleted_count
-        count += (await self._inbox.delete_many({"account": account_id})).deleted_count
         return count

@@ -1,0 +1,79 @@
+"""Preferences in MongoDB: `preferences`, one document for each account that has ever said what it wants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
+
+from domain.preferences import Preferences, PreferencesConflictError
+from store.keys import KEY_BATCH, chunks
+
+Document = dict[str, Any]
+
+
+class PreferenceStore:
+    """Reads and writes `preferences`."""
+
+    def __init__(self, database: AsyncDatabase[Document]) -> None:
+        self._preferences = database["preferences"]
+
+    @property
+    def name(self) -> str:
+        """Name the collection."""
+        return "preferences"
+
+    async def get(self, account: str) -> Preferences:
+        """Give what an account wants; version 0 when it has never said."""
+        found = await self._preferences.find_one({"_id": account})
+        return Preferences() if found is None else _preferences(found)
+
+    async def list_for_accounts(self, accounts: Sequence[str]) -> dict[str, Preferences]:
+        """Give what those of these accounts want that have ever said so."""
+        return {
+            document["_id"]: _preferences(document)
+            for some in chunks(dict.fromkeys(accounts), KEY_BATCH)
+            async for document in self._preferences.find({"_id": {"$in": some}})
+        }
+
+    async def estimate(self) -> int:
+        """Estimate how many accounts have said what they want."""
+        return int(await self._preferences.estimated_document_count())
+
+    async def save(self, account: str, preferences: Preferences, *, expected: int) -> Preferences:
+        """Write preferences over those of the version `expected`, and give them with their new version.
+
+        Raises: PreferencesConflictError with the version that there is; nothing is changed then.
+        """
+        saved = replace(preferences, version=expected + 1)
+        document = {"_id": account, **msgspec.to_builtins(saved, builtin_types=(datetime,))}
+        as_read = {"_id": account, "version": expected}
+        if expected == 0:
+            try:
+                await self._preferences.insert_one(document)
+            except DuplicateKeyError:
+                raise await self._conflict(account) from None
+        elif not (await self._preferences.replace_one(as_read, document)).matched_count:
+            raise await self._conflict(account)
+        return saved
+
+    async def _conflict(self, account: str) -> PreferencesConflictError:
+        current = (await self.get(account)).version
+        return PreferencesConflictError(field="expectedVersion", current=current)
+
+    async def export_account(self, account_id: str) -> list[Document]:
+        """Give what an account wants, as it is stored."""
+        return [each async for each in self._preferences.find({"_id": account_id})]
+
+    async def erase_account(self, account_id: str, *, now: datetime) -> int:
+        """Forget what an account wants."""
+        return (await self._preferences.delete_one({"_id": account_id})).deleted_count
+
+
+def _preferences(document: Document) -> Preferences:
+    return msgspec.convert({key: value for key, value in document.items() if key != "_id"}, Preferences)
