@@ -44,7 +44,8 @@ async def show_status(settings: Settings, message_id: str | None) -> None:
         table = Table.grid(padding=(0, 2))
         if message_id is None:
             for lane in Lane:
-                table.add_row(f"Jobs, {lane.value}", f"{await queue.depth(lane):,}")
+                waiting, taken = await queue.depth(lane)
+                table.add_row(f"Jobs, {lane.value}", f"{waiting:,} waiting, {taken:,} taken")
             table.add_row("Dead letters", f"{await deliveries.count_dead():,}")
         else:
             progress = await get_progress(outbox, deliveries, message_id, _CHANNELS)

@@ -6,7 +6,9 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-QUEUE_DEPTH: Final = Gauge("mintong_queue_depth", "Jobs that wait or run, by lane.", ("lane",))
+QUEUE_DEPTH: Final = Gauge(
+    "mintong_queue_depth", "Jobs by lane: waiting, or taken by a worker.", ("lane", "state")
+)
 DEVICES: Final = Counter(
     "mintong_delivery_devices_total",
     "Devices by channel and what became of the push.",

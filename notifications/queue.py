@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 from pymongo.errors import PyMongoError
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from taskiq.acks import AcknowledgeType
 from taskiq.exceptions import TaskiqError
 from taskiq.kicker import AsyncKicker
@@ -83,14 +83,23 @@ class JobQueue:
             return False
         return True
 
-    async def depth(self, lane: Lane) -> int:
-        """Count the jobs of a lane that wait or run.
+    async def depth(self, lane: Lane) -> tuple[int, int]:
+        """Count the jobs of a lane that wait, and those that somebody took: they run, or their worker died.
 
         Raises: redis.exceptions.RedisError.
         """
         broker = self._brokers[lane]
         async with Redis(connection_pool=broker.connection_pool) as redis:
-            return int(await redis.xlen(broker.queue_name))
+            total = int(await redis.xlen(broker.queue_name))
+            try:
+                taken = int((await redis.xpending(broker.queue_name, _GROUP))["pending"])
+            except ResponseError:
+                taken = 0  # no worker has run yet
+        return max(0, total - taken), taken
+
+    async def nudge(self, lane: Lane) -> None:
+        """Queue a job without ids: workers look for the jobs of dead ones only when they get a new one."""
+        await self.put(Job.DELIVER, (), lane)
 
     async def work(
         self,

@@ -67,18 +67,23 @@ class Sweeper:
 
     async def observe(self) -> None:
         """Set the gauges that nobody else sets."""
-        await self._depths()
+        await self._depths(nudge=True)
         DEAD_LETTERS.set(await self._deliveries.count_dead())
 
-    async def _depths(self) -> int | None:
-        """Give the number of jobs in the queue; None while Redis is away."""
+    async def _depths(self, *, nudge: bool = False) -> int | None:
+        """Give the number of jobs that nobody has taken yet; None while Redis is away."""
+        waiting = 0
         try:
-            depths = [await self._queue.depth(lane) for lane in Lane]
+            for lane in Lane:
+                waits, taken = await self._queue.depth(lane)
+                waiting += waits
+                QUEUE_DEPTH.labels(lane.value, "waiting").set(waits)
+                QUEUE_DEPTH.labels(lane.value, "taken").set(taken)
+                if nudge and taken and not waits:
+                    await self._queue.nudge(lane)
         except (RedisError, OSError):
             return None
-        for lane, depth in zip(Lane, depths, strict=True):
-            QUEUE_DEPTH.labels(lane.value).set(depth)
-        return sum(depths)
+        return waiting
 
     async def _sweep_messages(self) -> int:
         now = self._clock()

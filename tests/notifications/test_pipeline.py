@@ -547,8 +547,48 @@ def test_the_worker_does_it_all_by_itself(
         assert await world.counts(first) == Counts(sent=1)
         assert await world.counts(second) == Counts(sent=2)
         assert world.channel.counts[device] == 2
-        assert [await world.queue.depth(lane) for lane in Lane] == [0, 0]
+        assert [await world.queue.depth(lane) for lane in Lane] == [(0, 0), (0, 0)]
         assert await world.database["workers"].count_documents({}) == 0
         await world.queue.aclose()
+
+    play(act)
+
+
+def test_jobs_of_a_dead_worker_are_found_and_do_not_count_as_waiting(
+    play: Callable[..., None], redis_url: str, database_name: str
+) -> None:
+    async def act(world: World) -> None:
+        queue = world.queue
+        assert await queue.depth(Lane.BULK) == (0, 0)
+        await queue.put(Job.FAN_OUT, ["lost"], Lane.BULK)
+        await queue.put(Job.FAN_OUT, ["next"], Lane.BULK)
+        assert await queue.depth(Lane.BULK) == (2, 0)
+        name = f"{database_name}:jobs:bulk"
+        redis = open_redis(redis_url, 2000)
+        await redis.xgroup_create(name, "workers", id="0")
+        await redis.xreadgroup("workers", "dead", {name: ">"}, count=1)
+        assert await queue.depth(Lane.BULK) == (1, 1)
+        done: list[str] = []
+
+        async def work(ids: list[str]) -> None:
+            done.extend(ids)
+
+        stop = asyncio.Event()
+        handlers = {Job.FAN_OUT: work, Job.DELIVER: work}
+        working = asyncio.create_task(queue.work(Lane.BULK, handlers, stop, concurrency=2))
+        async with asyncio.timeout(10):
+            while done != ["next"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        (entry,) = await redis.xpending_range(name, "workers", "-", "+", 10)
+        # As after a minute: the entry of the dead has been idle for long.
+        await redis.xclaim(name, "workers", "dead", 0, [entry["message_id"]], idle=120_000)
+        await queue.nudge(Lane.BULK)
+        async with asyncio.timeout(10):
+            while await queue.depth(Lane.BULK) != (0, 0):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert done == ["next", "lost"]
+        stop.set()
+        await working
+        await redis.aclose()
 
     play(act)
