@@ -57,6 +57,7 @@ log = structlog.get_logger(__name__)
 GRAPHQL_PATH: Final = "/graphql"
 _RESTART_S: Final = 5.0
 _STOP_S: Final = 2.0
+_FLUSH_S: Final = 1.0
 # A balancer asks every second or two: that long `/readyz` says no before the listener closes.
 _NOTICE_S: Final = 2.0
 
@@ -86,7 +87,7 @@ class Application:
         self._graphql = self._build_graphql(lookup, preparer.responses)
         self._websocket = self._build_websocket(lookup)
         self.direct = DirectAnswers(self._graphql)
-        """For `api.http_protocol`."""
+        """What answers at `/graphql`; also for `api.http_protocol`."""
         self._starlette = Starlette(routes=self._routes(), lifespan=self._lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,7 +98,7 @@ class Application:
         elif scope["type"] != "http":
             await self._starlette(scope, receive, send)
         elif scope["path"] == GRAPHQL_PATH and not self._wants_page(scope):
-            await self._graphql(scope, receive, send)
+            await self.direct(scope, receive, send)
         else:
             await self._starlette(scope, receive, _with_headers(scope, send))
 
@@ -196,6 +197,7 @@ class Application:
                 "live": hub.run,
                 "sessions": self._websocket.run,
                 "gauges": lambda: self._observe_snapshot(resources.catalogue),
+                "counts": self._flush_counts,
             }
             if resources.ended is not None:
                 jobs["ended sessions"] = resources.ended.run
@@ -211,8 +213,14 @@ class Application:
             finally:
                 await _stop(tasks)
                 await views.flush(now=datetime.now(UTC))
+                self._metrics.flush()
                 self._resources = self._views = self._automatic = self._health = self._hub = None
                 gc.unfreeze()
+
+    async def _flush_counts(self) -> None:
+        while True:
+            self._metrics.flush()
+            await asyncio.sleep(_FLUSH_S)
 
     async def _observe_snapshot(self, catalogue: Catalogue) -> None:
         while True:
@@ -263,6 +271,7 @@ class Application:
         return _json(readiness.report, 200 if readiness.is_ready else 503)
 
     async def _metrics_page(self, _: Request) -> Response:
+        self._metrics.flush()
         return Response(await asyncio.to_thread(render), headers={"content-type": CONTENT_TYPE})
 
     async def _key_set(self, _: Request) -> Response:

@@ -7,15 +7,16 @@ from typing import Final
 
 from msgspec import Struct
 
-from api.answers import Answer, coding_at_hand, head_bytes
+from api.answers import Answer, coding_at_hand, head_bytes, head_of
 from api.documents import BoundedCache
 from api.eager import Resumed
-from api.exchange import Exchange, Headers, Receive, Scope, Send, new_request_id
+from api.exchange import Exchange, Headers, Message, Receive, Scope, Send, new_request_id
 from api.graphql_http import GraphQLOverHTTP
-from api.negotiation import is_json_body, media_type
+from api.negotiation import Encoding, is_json_body, media_type
 
 _MAX_HEADS: Final = 4_000
 _MAX_HEAD_BYTES: Final = 4_000_000
+MAX_HEAD: Final = 2_048  # bytes; larger heads are not remembered
 _PLAIN: Final = (None, b"identity")
 # Heads with these are never the same again, or mean what only the ordinary way knows.
 _UNUSUAL: Final = frozenset(
@@ -29,6 +30,10 @@ _UNUSUAL: Final = frozenset(
         b"x-request-id",
     }
 )
+
+
+HeadKey = bytes | tuple[tuple[bytes, bytes], ...]
+"""The bytes of a head, or its headers as ASGI gives them."""
 
 
 class Head(Struct, frozen=True):
@@ -45,11 +50,11 @@ class DirectAnswers:
         self._graphql = graphql
         self._heads: BoundedCache[Head] = BoundedCache(_MAX_HEADS, _MAX_HEAD_BYTES)
 
-    def find(self, head: bytes) -> Head | None:
+    def find(self, head: HeadKey) -> Head | None:
         """Give what a head says, None for one that was not seen or is not plain."""
         return self._heads.get(head)
 
-    def learn(self, head: bytes, headers: Headers) -> None:
+    def learn(self, head: HeadKey, headers: Headers) -> None:
         """Remember a head that was parsed, if it is plain: all its requests will be alike."""
         names = {name for name, _ in headers}
         if len(names) < len(headers) or not _UNUSUAL.isdisjoint(names):
@@ -61,9 +66,11 @@ class DirectAnswers:
             return
         if int(size) <= self._graphql.limits.max_body_bytes:
             exchange.media_type = kind
-            self._heads.put(head, Head(exchange, int(size)), len(head))
+            total = sum(len(name) + len(value) + 4 for name, value in headers)
+            if total <= MAX_HEAD:
+                self._heads.put(head, Head(exchange, int(size)), total)
 
-    def forget(self, head: bytes) -> None:
+    def forget(self, head: HeadKey) -> None:
         """Forget a head: what it says is in use by a request that waits."""
         self._heads.pop(head)
 
@@ -79,15 +86,49 @@ class DirectAnswers:
 
         `started` is on `perf_counter`, `first` the server's own header lines.
         """
-        graphql, exchange = self._graphql, head.exchange
-        found = coding_at_hand(answer, exchange.accept_encoding, graphql.responses)
+        found = self._counted(head, answer, started)
         if found is None:
             return None
         coding, body = found
-        seconds = perf_counter() - started
-        graphql.metrics.answered(exchange.operation_name, answer.outcome, seconds)
-        graphql.log(exchange, answer, seconds)
-        return head_bytes(answer, exchange, graphql.cors, coding, len(body), first) + body
+        return head_bytes(answer, head.exchange, self._graphql.cors, coding, len(body), first) + body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Be the ASGI application at `/graphql`: plain requests here, all others in the ordinary way."""
+        headers, head = scope["headers"], None
+        if scope["method"] == "POST":
+            key = tuple(headers)
+            head = self.find(key)
+            if head is None:
+                self.learn(key, headers)
+        if head is None:
+            await self._graphql(scope, receive, send)
+            return
+        started = perf_counter()
+        message = await receive()
+        body = message.get("body", b"")
+        answer = None
+        if message["type"] == "http.request" and len(body) == head.content_length:
+            answer = self.answer(head, body)
+        if answer is None:
+            await self._graphql(scope, _again(message, receive), send)
+            return
+        if answer.__class__ is Answer and (found := self._counted(head, answer, started)) is not None:
+            coding, body = found
+            fields = head_of(answer, head.exchange, self._graphql.cors, coding, len(body))
+            await send({"type": "http.response.start", "status": answer.status, "headers": fields})
+            await send({"type": "http.response.body", "body": body})
+            return
+        self.forget(key)
+        await self.finish(head, answer, started, scope, receive, send)
+
+    def _counted(self, head: Head, answer: Answer, started: float) -> tuple[Encoding, bytes] | None:
+        graphql, exchange = self._graphql, head.exchange
+        found = coding_at_hand(answer, exchange.accept_encoding, graphql.responses)
+        if found is not None:
+            seconds = perf_counter() - started
+            graphql.metrics.answered(exchange.operation_name, answer.outcome, seconds)
+            graphql.log(exchange, answer, seconds)
+        return found
 
     async def finish(
         self,
@@ -102,6 +143,16 @@ class DirectAnswers:
         graphql = self._graphql
         work = _given(answer) if isinstance(answer, Answer) else graphql.unless_gone(answer, receive)
         await graphql.finish(head.exchange, work, started, send)
+
+
+def _again(message: Message, receive: Receive) -> Receive:
+    """Give a `receive` that gives a message once more, and then what comes after it."""
+    waiting = [message]
+
+    async def receive_again() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return receive_again
 
 
 async def _given(answer: Answer) -> Answer:

@@ -230,7 +230,7 @@ class GraphQLOverHTTP:
         if stored is None:
             return _completed(outcome, exchange)
         if self._ready is not None and exchange.authorization is None and not exchange.explain:
-            self._ready.remember(body, exchange.language, exchange.operation_name, stored.key)
+            self._ready.remember(body, exchange.language, exchange.operation_name, stored)
         return Answer(200, stored.body, "ok", stored=stored)
 
     async def _get(self, scope: Scope, exchange: Exchange) -> Answer:

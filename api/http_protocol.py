@@ -14,10 +14,13 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.answers import Answer
-from api.direct import DirectAnswers, Head
+from api.direct import MAX_HEAD, DirectAnswers, Head
 
 _POST: Final = b"POST /graphql HTTP/1.1\r\n"
-_MAX_HEAD: Final = 2_048
+
+
+_LINES: Final[dict[int, tuple[Any, bytes]]] = {}
+"""The server's own headers (the date) as lines; it makes a new list every second."""
 
 
 class GraphQLProtocol(HttpToolsProtocol):
@@ -35,7 +38,7 @@ class GraphQLProtocol(HttpToolsProtocol):
         """Answer at once what can be; hand the rest to the parser."""
         direct = self._direct
         if direct is not None and self._is_between and data.startswith(_POST) and self._is_idle():
-            end = data.find(b"\r\n\r\n", 0, _MAX_HEAD)
+            end = data.find(b"\r\n\r\n", 0, MAX_HEAD)
             head = data[:end]
             known = direct.find(head) if end > 0 else None
             if known is None:
@@ -79,7 +82,12 @@ class GraphQLProtocol(HttpToolsProtocol):
         return True
 
     def _server_lines(self) -> bytes:
-        return b"".join([b"%b: %b\r\n" % pair for pair in self.server_state.default_headers])
+        headers = self.server_state.default_headers
+        lines = _LINES.get(id(headers))
+        if lines is None or lines[0] is not headers:
+            _LINES.clear()
+            lines = _LINES[id(headers)] = (headers, b"".join([b"%b: %b\r\n" % pair for pair in headers]))
+        return lines[1]
 
     # --- the parser's callbacks ---------------------------------------------------------------------------
 

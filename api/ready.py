@@ -7,20 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from typing import Final
-
-from msgspec import Struct
+from weakref import ref
 
 from api.documents import BoundedCache
-from engine.responses import ResponseCache, ResponseKey, StoredResponse
+from engine.responses import ResponseCache, StoredResponse
 from resolvers.context import Language
 
 _MAX_ENTRIES: Final = 20_000
 _MAX_BYTES: Final = 8_000_000
+_TOUCH_EVERY: Final = 16  # uses; often enough for an answer in use not to count as the least recently used
 
 
-class _Entry(Struct, frozen=True, gc=False):
-    operation: str | None
-    key: ResponseKey
+class _Entry:
+    """Refers to a stored answer; the response cache alone keeps it alive."""
+
+    __slots__ = ("operation", "reference", "snapshot", "uses")
+
+    def __init__(self, operation: str | None, stored: StoredResponse) -> None:
+        self.operation = operation
+        self.reference = ref(stored)
+        self.snapshot = stored.key.snapshot
+        self.uses = 0
 
 
 class ReadyAnswers:
@@ -34,11 +41,20 @@ class ReadyAnswers:
     def find(self, body: bytes, language: Language) -> tuple[str | None, StoredResponse] | None:
         """Give the operation's name and its stored answer, None where there is none."""
         entry = self._entries.get((body, language))
-        if entry is None or entry.key.snapshot != self._versions():
+        if entry is None or entry.snapshot != self._versions():
             return None
-        stored = self._responses.find(entry.key)
-        return None if stored is None else (entry.operation, stored)
+        stored, responses = entry.reference(), self._responses
+        if stored is None or stored.expires_s <= responses.now_s:
+            return None
+        entry.uses += 1
+        if entry.uses % _TOUCH_EVERY:
+            responses.hits += 1
+        else:
+            responses.find(stored.key)
+        return entry.operation, stored
 
-    def remember(self, body: bytes, language: Language, operation: str | None, key: ResponseKey) -> None:
-        """Remember that a body was answered from the store, under this key of the response cache."""
-        self._entries.put((body, language), _Entry(operation, key), len(body) + 200)
+    def remember(
+        self, body: bytes, language: Language, operation: str | None, stored: StoredResponse
+    ) -> None:
+        """Remember that a body is answered by this stored answer."""
+        self._entries.put((body, language), _Entry(operation, stored), len(body) + 200)

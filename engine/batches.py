@@ -13,8 +13,11 @@ from engine.relation import Relation
 from engine.runtime import Run, complete_column, complete_values, settle
 
 
-def ask(plan: FieldPlan, objects: Column, run: Run, frame: Frame | None) -> Batch:
-    """Ask a relation's loader once for the distinct keys of a level."""
+def ask(plan: FieldPlan, objects: Column, run: Run, frame: Frame | None) -> Batch | Column:
+    """Ask a relation's loader once for the distinct keys of a level; complete at once what is well-behaved.
+
+    The column comes back where the loader gave plain objects with plain leaves, else a batch to complete.
+    """
     relation = cast("Relation", plan.relation)
     run.late = True
     kwargs: dict[str, Any] = {}
@@ -38,6 +41,10 @@ def ask(plan: FieldPlan, objects: Column, run: Run, frame: Frame | None) -> Batc
             result: Any = relation.load([*unique], run.context, **kwargs)
             if result.__class__ is list:
                 batch.values = result
+                rows = _plain_rows(plan, batch, run)
+                if rows is not None:
+                    found = dict(zip(batch.unique, rows, strict=True))
+                    return [found[key] for key in keys]
             elif is_awaitable(result):
                 batch.waiting = result
             else:
@@ -45,6 +52,21 @@ def ask(plan: FieldPlan, objects: Column, run: Run, frame: Frame | None) -> Batc
         except Exception as error:  # noqa: BLE001
             batch.fail(error)
     return batch
+
+
+def _plain_rows(plan: FieldPlan, batch: Batch, run: Run) -> Column | None:
+    """Return the rows of a batch's distinct values, None where the general way has to complete them."""
+    child = plan.only_level
+    if child is None or child.is_async or plan.list_depth or batch.gaps or not plan.shared:
+        return None
+    values = batch.values
+    if len(values) != len(batch.unique) or not plan.fits.issuperset(map(type, values)):
+        return None
+    try:
+        rows: Column = child.run(values, run, None)
+    except Exception:  # noqa: BLE001 completed one by one in the general way, where each error finds its field
+        return None
+    return rows
 
 
 def _read_keys(
@@ -78,8 +100,13 @@ async def answer(plan: FieldPlan, batch: Batch) -> None:
         batch.fail(relation.wrong_count(len(batch.unique), len(batch.values)))
 
 
-async def complete_batch(plan: FieldPlan, batch: Batch, run: Run, level_frame: Frame | None) -> Column:
+async def complete_batch(
+    plan: FieldPlan, asked: Batch | Column, run: Run, level_frame: Frame | None
+) -> Column:
     """Complete a relation's column: once per distinct key where nothing below calls a resolver."""
+    if isinstance(asked, list):
+        return asked
+    batch = asked
     if batch.waiting is not None or len(batch.values) != len(batch.unique):
         await answer(plan, batch)
     keys, values = batch.keys, batch.values

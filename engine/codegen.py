@@ -112,13 +112,19 @@ class SourceWriter:
             else:
                 work.append(f"complete_{level.number}_{plan.order}({column}, run, [frame, {me}, None, None])")
         names = [f"c{plan.order}" for plan in columns]
-        in_turn = [f"{name} = await {one}" for name, one in zip(names, work, strict=True)]
+        in_turn = []
+        for plan, name, one in zip(columns, names, work, strict=True):
+            # A batch that was completed where it was asked comes as a list.
+            condition = f"if {name}.__class__ is not list: " if plan.kind == BATCH else ""
+            in_turn.append(f"{condition}{name} = await {one}")
         if len(columns) == 1:
             return [f"    {in_turn[0]}"]
         at_once = f"{', '.join(names)} = await together({', '.join(work)})"
         known = sum(plan.suspends for plan in columns)
         unsure = [
-            f"pending(c{plan.order})"
+            f"(c{plan.order}.__class__ is not list and pending(c{plan.order}))"
+            if plan.kind == BATCH
+            else f"pending(c{plan.order})"
             for plan in columns
             if not plan.suspends and plan.kind in (RESOLVER, BATCH)
         ]

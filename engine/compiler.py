@@ -304,6 +304,8 @@ class Compiler:
                 self._schema, self._details, self._values, self._operation, type_, plan.details
             ).grouped_field_set
             plan.levels[type_.name] = self._level(type_, grouped)
+        if isinstance(named, GraphQLObjectType):
+            plan.only_level = plan.levels[named.name]
 
     def _reading(
         self, name: str, definition: GraphQLField, own: Any

@@ -58,6 +58,8 @@ class FieldPlan:
     arguments: Callable[[Run], dict[str, Any]] | None
     shares_arguments: bool
     levels: dict[str, LevelPlan] = field(default_factory=dict)
+    only_level: LevelPlan | None = None
+    """The level of a field of object type, None for the others."""
     fits: set[type] = field(default_factory=set)
     """Classes whose every instance completes on the one level of this field."""
     classes: dict[type, LevelPlan] = field(default_factory=dict)
@@ -71,11 +73,6 @@ class FieldPlan:
     direct: Callable[[Any, Any, dict[str, Any]], Any] | None = None
     """The resolver without strawberry's wrappers, where these have nothing to do."""
     wants_info: bool = True
-
-    @property
-    def only_level(self) -> LevelPlan | None:
-        """Return the level of a field of object type, None for the others."""
-        return self.levels.get(self.named.name) if isinstance(self.named, GraphQLObjectType) else None
 
 
 @dataclass(slots=True, eq=False)

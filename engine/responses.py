@@ -24,7 +24,7 @@ class ResponseKey(NamedTuple):
     snapshot: Hashable
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class StoredResponse:
     """The bytes of an answer without errors, with its validators."""
 
@@ -82,6 +82,11 @@ class ResponseCache:
         """Forget everything."""
         self._entries.clear()
         self.bytes = 0
+
+    @property
+    def now_s(self) -> float:
+        """Return the time on the cache's clock."""
+        return self._clock()
 
     def find(self, key: ResponseKey) -> StoredResponse | None:
         """Return the kept answer, None if there is none or its time is over."""

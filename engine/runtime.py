@@ -221,7 +221,8 @@ def _call_with_info(
 def pending(column: Any) -> bool:
     """Tell whether a raw column or batch holds something to await."""
     if column.__class__ is Batch:
-        return column.waiting is not None
+        waiting: bool = column.waiting is not None
+        return waiting
     return any(cls not in vetting.PLAIN_CLASSES and hasattr(cls, "__await__") for cls in {*map(type, column)})
 
 

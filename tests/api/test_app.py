@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import os
 import re
@@ -286,20 +287,28 @@ def test_several_workers_share_metrics_and_stop(tmp_path: Path, workers: int) ->
         str(tmp_path),
     ]
     server = subprocess.Popen(
-        command, env=os.environ | {"PYTHONPATH": path}, stderr=subprocess.PIPE, cwd=tmp_path
+        command,
+        env=os.environ | {"PYTHONPATH": path},
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        start_new_session=True,
     )
     try:
         wait_until(lambda: is_up(url) or server.poll() is not None)
         for _ in range(30):
             assert httpx.post(f"{url}/graphql", json={"query": "{ hello }"}).status_code == 200
-        for _ in range(5):
-            text = httpx.get(f"{url}/metrics").text
-            assert (
-                sample(text, "mintong_graphql_requests_total", operation="unregistered", outcome="ok") == 30
-            )
+        # A worker tells the others what it counted once a second.
+        wait_until(lambda: counted(url) == 30)
+        assert [counted(url) for _ in range(5)] == [30] * 5
         server.send_signal(signal.SIGTERM)
         assert server.wait(15) == 0
     finally:
-        server.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
         output = server.communicate()[1].decode()
     assert "Traceback" not in output, output
+
+
+def counted(url: str) -> float:
+    text = httpx.get(f"{url}/metrics").text
+    return sample(text, "mintong_graphql_requests_total", operation="unregistered", outcome="ok")
