@@ -133,8 +133,8 @@ def test_interrupt_stops_everything_and_leaves_nothing(home: Path) -> None:
     with started(home, port) as process:
         text = read_until(process, "Mintong is ready")
         assert answers(port, "/readyz") == 200
-        # supervisor, two engines, two parts
-        wait_until(lambda: len(processes_of(home)) == 5, 5, "five processes")
+        # supervisor, two engines, three parts
+        wait_until(lambda: len(processes_of(home)) == 6, 5, "six processes")
         second = mintong(home, free_port(), "run")
         assert second.returncode == 1
         assert f"in use by process {process.pid}" in second.stderr
