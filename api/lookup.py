@@ -17,7 +17,7 @@ from api.ws_subscription import SubscriptionOperation
 log = structlog.get_logger(__name__)
 
 _MAX_PREPARED: Final = 1_000
-_MAX_PREPARED_CHARS: Final = 2_000_000
+_MAX_PREPARED_CHARS: Final = 400_000  # a prepared and compiled document holds some 250 bytes for each
 
 AnyOperation = Operation | SubscriptionOperation
 

@@ -18,8 +18,9 @@ from engine.plan import OperationPlan
 from engine.values import VariableReader
 
 MAX_VARIANTS = 16
-_NODE_FACTOR = 40
-"""Bytes of syntax tree counted for each byte of text."""
+# Measured with tracemalloc: documents of 80 and 306 characters hold 9.6 and 24.7 KB, with a plan 23.3 and 78.5.
+_TREE_BYTES, _TREE_FACTOR = 3_000, 80
+_PLAN_BYTES, _PLAN_FACTOR = 5_000, 180
 
 
 @dataclass(slots=True, eq=False)
@@ -62,10 +63,15 @@ class Prepared:
         found = self.operations.get(name)
         return found if found is not None else GraphQLError(f"Unknown operation named '{name}'.")
 
+    counted: int = 0
+    """The bytes that the cache counts for the document now."""
+
     @property
     def size(self) -> int:
-        """Return roughly the bytes that the document holds."""
-        return 2000 + len(self.text) * _NODE_FACTOR
+        """Return roughly the bytes that the document holds with its plans."""
+        plans = sum(len(each.variants) + len(each.timed) for each in self.operations.values())
+        chars = len(self.text)
+        return _TREE_BYTES + chars * _TREE_FACTOR + plans * (_PLAN_BYTES + chars * _PLAN_FACTOR)
 
 
 class DocumentCache:
@@ -111,14 +117,23 @@ class DocumentCache:
         if prepared.size > self.max_bytes // 4:
             return
         self._outer[prepared.text] = prepared
-        self.bytes += prepared.size
+        self.count(prepared)
+
+    def count(self, prepared: Prepared) -> None:
+        """Count what a kept document holds now, which grows with its plans, and make room for it."""
+        if prepared.text not in self._outer and prepared.text not in self._inner:
+            return
+        size = prepared.size
+        self.bytes += size - prepared.counted
+        prepared.counted = size
         while self.bytes > self.max_bytes or len(self) > self.max_documents:
             # The outer segment goes first, the inner one only when it holds more than its three quarters.
             segment = self._outer if self._outer and len(self._inner) * 4 <= self.max_documents * 3 else None
             if segment is None:
                 segment = self._inner or self._outer
             _, dropped = segment.popitem(last=False)
-            self.bytes -= dropped.size
+            self.bytes -= dropped.counted
+            dropped.counted = 0
 
     def pin(self, document_id: str, prepared: Prepared) -> None:
         """Keep a persisted document for good, under its identifier and its text."""

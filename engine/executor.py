@@ -188,7 +188,12 @@ class Engine:
             self.compiled += 1
             return plan
 
-        return remember(operation.timed if timed else operation.variants, values, compute)
+        plans = operation.timed if timed else operation.variants
+        known = len(plans)
+        plan = remember(plans, values, compute)
+        if len(plans) != known:
+            self.documents.count(prepared)
+        return plan
 
     def source(
         self, text: str, operation_name: str | None = None, variables: dict[str, Any] | None = None
