@@ -84,6 +84,8 @@ class Application:
         only = settings.trusted_documents_only
         lookup = Lookup(preparer, trusted, self._automatic_documents, trusted_only=only)
         self._metrics.register(lookup.prepare_trusted())
+        caches = {"responses": preparer.responses, "fragments": preparer.fragments}
+        self._caches = {name: cache for name, cache in caches.items() if cache is not None}
         self._graphql = self._build_graphql(lookup, preparer.responses)
         self._websocket = self._build_websocket(lookup)
         self.direct = DirectAnswers(self._graphql)
@@ -219,8 +221,13 @@ class Application:
 
     async def _flush_counts(self) -> None:
         while True:
-            self._metrics.flush()
+            self._count()
             await asyncio.sleep(_FLUSH_S)
+
+    def _count(self) -> None:
+        self._metrics.flush()
+        for name, cache in self._caches.items():
+            self._metrics.cache(name, cache)
 
     async def _observe_snapshot(self, catalogue: Catalogue) -> None:
         while True:
@@ -271,7 +278,7 @@ class Application:
         return _json(readiness.report, 200 if readiness.is_ready else 503)
 
     async def _metrics_page(self, _: Request) -> Response:
-        self._metrics.flush()
+        self._count()
         return Response(await asyncio.to_thread(render), headers={"content-type": CONTENT_TYPE})
 
     async def _key_set(self, _: Request) -> Response:

@@ -50,6 +50,11 @@ class CompiledExecution:
         """The kept answers."""
         return self.engine.responses
 
+    @property
+    def fragments(self) -> FragmentCache | None:
+        """The kept entities."""
+        return self.engine.fragments
+
     def operation(self, text: str, document: DocumentNode, core: CoreOperation) -> CompiledOperation:
         """Put the engine in front of an operation of a document that was parsed, bounded and validated."""
         prepared = Prepared(text, document, [], {core.name: self._prepare(document, core)})

@@ -43,6 +43,7 @@ from api.errors import (
     client_fault,
 )
 from api.limits import CostReader, Limits, OperationCost, check_shape, check_variables, has_introspection
+from engine.fragments import FragmentCache
 from engine.responses import ResponseCache, StoredResponse
 from resolvers.context import Context, Language
 
@@ -104,6 +105,10 @@ class Front(Protocol):
     def responses(self) -> ResponseCache | None:
         """Its kept answers, if it keeps any."""
 
+    @property
+    def fragments(self) -> FragmentCache | None:
+        """Its kept entities, if it keeps any."""
+
     def operation(self, text: str, document: DocumentNode, core: CoreOperation) -> Operation:
         """Give the operation that runs in place of `core`, of a document that is valid and within limits."""
 
@@ -136,6 +141,7 @@ class Preparer:
     ) -> None:
         self._front = front
         self.responses = None if front is None else front.responses
+        self.fragments = None if front is None else front.fragments
         self._schema = schema
         self._limits = limits
         self._timeout_s = timeout_s

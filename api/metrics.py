@@ -11,7 +11,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -53,6 +53,13 @@ _SNAPSHOT_ITEMS = Gauge(
     "mintong_catalogue_items", "Items in the catalogue served (fewest).", multiprocess_mode="livemin"
 )
 
+_CACHE_BYTES = Gauge(
+    "mintong_cache_bytes", "Bytes held by the engine's caches.", ("cache",), multiprocess_mode="livesum"
+)
+_CACHE_LOOKUPS = Counter(
+    "mintong_cache_lookups_total", "What the engine's caches were asked for.", ("cache", "result")
+)
+
 _LIVE_CONNECTIONS = Gauge(
     "mintong_live_connections", "Open WebSocket connections.", multiprocess_mode="livesum"
 )
@@ -79,6 +86,17 @@ class _Tally:
         self.seconds = 0.0
 
 
+class Cache(Protocol):
+    """A cache of the engine; hits and misses since it was made."""
+
+    hits: int
+    misses: int
+
+    @property
+    def bytes(self) -> int:
+        """How much it holds."""
+
+
 class Metrics:
     """Count and time requests; children of labels are looked up once.
 
@@ -91,6 +109,7 @@ class Metrics:
         self._requests: dict[tuple[str, str], Counter] = {}
         self._errors: dict[str, Counter] = {}
         self._tallies: dict[tuple[str | None, str], _Tally] = {}
+        self._lookups: dict[str, tuple[int, int]] = {}
         self.register(frozenset({UNREGISTERED}))
 
     def register(self, operations: frozenset[str]) -> None:
@@ -128,6 +147,14 @@ class Metrics:
             known._sum.inc(tally.seconds)
             self._requests[name or UNREGISTERED, outcome].inc(sum(tally.counts))
         self._tallies.clear()
+
+    def cache(self, name: str, cache: Cache) -> None:
+        """Tell the registry how a cache of this process does; `name` is a fixed one of the house."""
+        hits, misses = self._lookups.get(name, (0, 0))
+        _CACHE_LOOKUPS.labels(name, "hit").inc(cache.hits - hits)
+        _CACHE_LOOKUPS.labels(name, "miss").inc(cache.misses - misses)
+        _CACHE_BYTES.labels(name).set(cache.bytes)
+        self._lookups[name] = (cache.hits, cache.misses)
 
     def error(self, code: str) -> None:
         """Count an error by its code."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -318,3 +319,15 @@ def test_what_counts_views_or_may_be_private_is_not_public() -> None:
         if not field.extensions["strawberry-definition"].directives
     }
     assert undeclared == {"serviceItem", "catalogueStatus", "node", "nodes", "viewer", "desk"}
+
+
+def test_the_caches_are_measured(open_house: Open) -> None:
+    client = open_house()
+    for _ in range(3):
+        assert get(client, registered()["Categories"]).status == 200
+    text = client.send("GET", "/metrics").body.decode()
+    assert re.search(
+        r'^mintong_cache_lookups_total\{cache="responses",result="hit"\} [1-9]', text, re.MULTILINE
+    )
+    assert re.search(r'^mintong_cache_bytes\{cache="responses"\} [1-9]', text, re.MULTILINE)
+    assert 'mintong_cache_bytes{cache="fragments"}' in text
