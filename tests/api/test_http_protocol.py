@@ -1,0 +1,260 @@
+"""Plain POSTs answered straight from the connection, like those through ASGI, whatever the bytes do."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from api_harness import application, settings_for, trusted
+from viewers_world import serving
+
+from api import http_protocol
+from api.direct import DirectAnswers
+from api.documents import document_hash
+
+HELLO = "query Hello($name: String) { hello(name: $name) }"
+LONG = "query Long { long }"
+SLOW = "query Slow { slow(seconds: 0.05) }"
+REFUSED = "query Refused { refused hello }"
+TEXTS = (HELLO, LONG, SLOW, REFUSED)
+
+
+OPEN: list[socket.socket] = []
+
+
+@pytest.fixture(autouse=True)
+def closed_sockets() -> Iterator[None]:
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
+class Wire:
+    """A socket that speaks HTTP/1.1 by hand."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=5)
+        OPEN.append(self.socket)
+        self.rest = b""
+
+    def ask(self, *requests: bytes) -> list[tuple[int, dict[str, str], bytes]]:
+        self.socket.sendall(b"".join(requests))
+        return [self.read() for _ in requests]
+
+    def read(self) -> tuple[int, dict[str, str], bytes]:
+        while b"\r\n\r\n" not in self.rest:
+            self.rest += self._more()
+        head, _, self.rest = self.rest.partition(b"\r\n\r\n")
+        status, *lines = head.decode().split("\r\n")
+        headers = dict(line.split(": ", 1) for line in lines)
+        size = int(headers.get("content-length", 0))
+        while len(self.rest) < size:
+            self.rest += self._more()
+        body, self.rest = self.rest[:size], self.rest[size:]
+        return int(status.split()[1]), headers, body
+
+    def _more(self) -> bytes:
+        data = self.socket.recv(65536)
+        assert data, "the server closed the connection"
+        return data
+
+
+def post(text: str, variables: dict[str, Any] | None = None, *headers: str, size: int | None = None) -> bytes:
+    body = orjson.dumps({"documentId": f"sha256:{document_hash(text)}", "variables": variables})
+    lines = [
+        "POST /graphql HTTP/1.1",
+        "host: mintong",
+        "content-type: application/json",
+        "accept: application/graphql-response+json",
+        *headers,
+        f"content-length: {len(body) if size is None else size}",
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+@pytest.fixture
+def direct(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The bodies that were answered straight from the connection."""
+    bodies: list[bytes] = []
+    write = DirectAnswers.write
+
+    def noting(self: DirectAnswers, *arguments: Any) -> bytes | None:
+        written = write(self, *arguments)
+        if written is not None:
+            bodies.append(written)
+        return written
+
+    monkeypatch.setattr(DirectAnswers, "write", noting)
+    return bodies
+
+
+@pytest.fixture
+def port(tmp_path: Path, direct: list[bytes]) -> Iterator[int]:
+    with ExitStack() as stack:
+        settings = settings_for(tmp_path, execution_timeout_s=1.0)
+        yield stack.enter_context(serving(settings, application(settings, documents=trusted(*TEXTS))))
+
+
+def without_ids(answer: tuple[int, dict[str, str], bytes]) -> tuple[int, dict[str, str], bytes]:
+    status, headers, body = answer
+    kept = {name: value for name, value in headers.items() if name not in ("x-request-id", "date")}
+    return status, kept, re.sub(rb'"requestId":"[^"]+"', b"", body)
+
+
+@pytest.mark.parametrize(
+    ("text", "headers", "is_direct"),
+    [
+        (HELLO, (), True),
+        (HELLO, ("accept-encoding: gzip, br", "accept-language: en", "origin: https://a.example"), True),
+        (LONG, ("accept-encoding: gzip",), True),
+        (REFUSED, (), True),
+        (REFUSED, ("accept-language: en",), True),
+        (SLOW, (), False),
+        (HELLO, ("x-request-id: mine",), False),
+        (HELLO, ("authorization: Bearer x",), False),
+        (HELLO, ("expect: 100-continue",), False),
+    ],
+)
+def test_the_second_request_with_a_head_is_answered_like_the_first(
+    port: int, direct: list[bytes], text: str, headers: tuple[str, ...], is_direct: bool
+) -> None:
+    wire = Wire(port)
+    request = post(text, {"name": "闽"} if text is HELLO else None, *headers)
+    if "expect: 100-continue" in headers:
+        wire.ask(request)
+        wire.read()
+        assert direct == []
+        return
+    first, second, third = (wire.ask(request)[0] for _ in range(3))
+    assert without_ids(first) == without_ids(second) == without_ids(third)
+    assert len(direct) == (2 if is_direct else 0)
+    assert len({answer[1]["x-request-id"] for answer in (first, second, third)}) == (
+        1 if "x-request-id: mine" in headers else 3
+    )
+    if "accept-encoding: gzip" in headers:
+        assert "社会保障卡申领" in gzip.decompress(second[2]).decode()
+
+
+def test_bytes_that_come_in_pieces_or_together_are_answered_in_order(port: int, direct: list[bytes]) -> None:
+    wire = Wire(port)
+    names = ["甲", "乙", "丙"]
+    requests = [post(HELLO, {"name": name}) for name in names]
+    wanted = [f"你好，{name}" for name in names]
+
+    def said(answers: list[tuple[int, dict[str, str], bytes]]) -> list[str]:
+        return [orjson.loads(body)["data"]["hello"] for _, _, body in answers]
+
+    assert said([wire.ask(request)[0] for request in requests]) == wanted
+    answered = len(direct)
+    assert answered == 2
+    assert said(wire.ask(*requests)) == wanted
+    for request in requests:
+        for byte in range(len(request)):
+            wire.socket.sendall(request[byte : byte + 1])
+    assert said([wire.read() for _ in requests]) == wanted
+    assert len(direct) == answered
+    slow_first = wire.ask(post(SLOW), requests[0])
+    assert orjson.loads(slow_first[0][2])["data"] == {"slow": "done"}
+    assert said(slow_first[1:]) == wanted[:1]
+    assert said([wire.ask(requests[1])[0]]) == [wanted[1]]
+    assert len(direct) == answered + 1
+
+
+def test_a_body_shorter_or_longer_than_declared_is_not_taken_for_a_whole_one(
+    port: int, direct: list[bytes]
+) -> None:
+    request = post(HELLO, {"name": "甲"})
+    size = len(request.partition(b"\r\n\r\n")[2])
+    for declared in (size - 1, size + 1):
+        wrong = post(HELLO, {"name": "甲"}, size=declared)
+        for _ in range(2):
+            wire = Wire(port)
+            wire.socket.sendall(wrong + (b" " if declared > size else b""))
+            status, _, body = wire.read()
+            if declared > size:
+                assert (status, orjson.loads(body)["data"]) == (200, {"hello": "你好，甲"})
+            else:
+                assert status == 400
+            wire.socket.close()
+    assert len(direct) <= 1
+
+
+def test_requests_beyond_the_limit_of_connections_are_refused(
+    tmp_path: Path, direct: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.server._MAX_CONCURRENCY", 2)
+    settings = settings_for(tmp_path, live_connections=0)
+    with serving(settings, application(settings, documents=trusted(*TEXTS))) as port:
+        first = Wire(port)
+        request = post(HELLO, {"name": "甲"})
+        assert [first.ask(request)[0][0] for _ in range(3)] == [200, 200, 200]
+        answered = len(direct)
+        Wire(port).socket.sendall(b"POST /graphql")
+        time.sleep(0.2)
+        assert first.ask(request)[0][0] == 503
+        assert len(direct) == answered
+
+
+def test_the_setting_turns_it_off_and_every_request_is_counted(tmp_path: Path, direct: list[bytes]) -> None:
+    settings = settings_for(tmp_path, http_protocol=False)
+    with serving(settings, application(settings, documents=trusted(*TEXTS))) as port:
+        wire = Wire(port)
+        before = counted(port)
+        assert [wire.ask(post(HELLO))[0][0] for _ in range(4)] == [200] * 4
+        assert (direct, counted(port) - before) == ([], 4)
+    settings = settings_for(tmp_path)
+    with serving(settings, application(settings, documents=trusted(*TEXTS))) as port:
+        wire = Wire(port)
+        before = counted(port)
+        assert [wire.ask(post(HELLO))[0][0] for _ in range(4)] == [200] * 4
+        assert (len(direct), counted(port) - before) == (3, 4)
+
+
+def counted(port: int) -> float:
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    found = re.search(
+        r'^mintong_graphql_requests_total\{operation="Hello",outcome="ok"\} (\S+)$', text, re.MULTILINE
+    )
+    return float(found[1]) if found else 0.0
+
+
+def test_an_idle_connection_is_closed_only_when_nothing_was_answered_for_the_time(
+    port: int, direct: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.server._KEEP_ALIVE_S", 75)
+    protocols: list[Any] = []
+    made = http_protocol.GraphQLProtocol.connection_made
+
+    def noting(self: Any, transport: Any) -> None:
+        protocols.append(self)
+        self.timeout_keep_alive = 0.4
+        made(self, transport)
+
+    monkeypatch.setattr(http_protocol.GraphQLProtocol, "connection_made", noting)
+    wire = Wire(port)
+    request = post(HELLO)
+    for _ in range(8):
+        assert wire.ask(request)[0][0] == 200
+        with pytest.raises(TimeoutError):
+            silent(wire, 0.15)
+    assert len(direct) == 7
+    wire.socket.settimeout(3)
+    assert wire.socket.recv(1) == b""
+
+
+def silent(wire: Wire, seconds: float) -> None:
+    """Listen for a time; raises TimeoutError when nothing comes."""
+    wire.socket.settimeout(seconds)
+    try:
+        assert wire.socket.recv(1) == b"", "the server sent something"
+    finally:
+        wire.socket.settimeout(5)
