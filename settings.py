@@ -203,6 +203,9 @@ class Settings(BaseSettings):
     worker_metrics_port: int = Field(
         default=0, ge=0, le=65535, description="Loopback port of a worker's metrics; 0: none."
     )
+    inbox_days: int = Field(
+        default=365, ge=1, le=3650, description="Days that a message stays in the inbox of a citizen."
+    )
     push_allowed_devices: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Ids of devices that get pushes outside of production, separated by commas; all others "

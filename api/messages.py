@@ -193,6 +193,25 @@ DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
     "INVALID_DEVICE": ("设备信息无效（{field}）。", "This is not a device that can be registered ({field})."),
     "UNKNOWN_DEVICE": ("您的账号下没有这台设备。", "Your account has no such device."),
     "UNKNOWN_TEMPLATE": ("没有这个微信消息模板。", "There is no such WeChat template here."),
+    "UNKNOWN_TOPIC": ("没有这个可订阅的主题。", "There is nothing of this id to subscribe to."),
+    "TOPIC_OUT_OF_SCOPE": (
+        "只能向本区划范围内的区划或事项订阅者发布。",
+        "Only subscribers of divisions and items within your division can be told.",
+    ),
+    "TOO_MANY_MESSAGES": ("一次可操作 1 至 {maximum} 条消息。", "1 to {maximum} messages at once."),
+    "INVALID_SELECTION": ("请正确指定要操作的内容（{field}）。", "Say what is meant, in one way ({field})."),
+    "PREFERENCES_CONFLICT": (
+        "通知设置已在别处修改（当前版本 {current}），请刷新后重试。",
+        "The preferences were changed meanwhile and are at version {current}: read them and try again.",
+    ),
+    "INVALID_QUIET_HOURS": (
+        "免打扰时段无效，应为两个不同的时刻（HH:MM）。",
+        "Quiet hours are two different times of the day, HH:MM.",
+    ),
+    "DIGEST_NOT_POSSIBLE": (
+        "该类消息有时效，不能汇总发送。",
+        "Messages of this kind cannot wait for a digest.",
+    ),
     "INVALID_DIVISION_CODE": ("行政区划代码 {code} 无效。", "{code} is not a valid division code."),
     "INVALID_ID": ("编号 {id} 无效。", "{id} is not a valid id."),
     "UNAUTHENTICATED": ("请先登录。", "Sign in first."),

@@ -5,24 +5,36 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 from msgspec import Struct
+from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
 from api.auth import Authenticator, EndedSessions
 from api.health import Probe
 from api.identity import kms_of, make_authenticator, make_identity, open_senders
 from api.views import WriteViews
+from domain.devices import PushChannel
 from loaders.catalogue import Catalogue
 from notifications.channels.wechat_messages import read_templates
+from notifications.outbox import Outbox
+from notifications.queue import JobQueue
+from notifications.recent import RecentMessages
 from operations.devices import Devices
+from operations.inbox import Messages
 from resolvers.context import Stores
 from settings import Settings
 from store.account_messages import AccountMessages
 from store.catalogue import CatalogueStore
 from store.connections import open_mongodb, open_redis
+from store.deliveries import DeliveryStore
 from store.devices import DeviceStore
+from store.digests import DigestStore
 from store.encryption import FieldCipher
+from store.inbox import InboxStore
+from store.messages import MessageStore
+from store.preferences import PreferenceStore
 from store.subscriptions import SubscriptionStore
 from store.wechat_grants import WechatGrantStore
 
@@ -68,6 +80,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             async with (
                 aclosing(FieldCipher(mongodb, settings.database, kms)) as cipher,
                 open_senders(settings, redis) as (sms, wechat),
+                _open_messages(settings, mongodb[settings.database]) as messages,
             ):
                 identity = make_identity(settings, mongodb, redis, cipher, sms, wechat)
                 ended = EndedSessions(identity.sessions, redis)
@@ -89,16 +102,41 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                             identity.access_log,
                             devices.store,
                             devices.grants,
-                            SubscriptionStore(mongodb[settings.database]),
-                            AccountMessages(mongodb[settings.database]),
+                            messages.subscriptions,
+                            messages.preferences,
+                            DigestStore(mongodb[settings.database]),
+                            messages.own,
                         ),
                         devices,
+                        messages,
                     ),
                     make_authenticator(settings, identity, ended),
                     ended,
                 )
     finally:
         await redis.aclose()
+
+
+@asynccontextmanager
+async def _open_messages(
+    settings: Settings, database: AsyncDatabase[dict[str, Any]]
+) -> AsyncIterator[Messages]:
+    """Open what messages need; the worker makes the indexes and does the rest."""
+    store = MessageStore(database, timedelta(days=settings.inbox_days))
+    queue = JobQueue(settings.redis_url or "", timeout_s=settings.engine_timeout_ms / 1000)
+    try:
+        yield Messages(
+            outbox=Outbox(store, queue),
+            recent=RecentMessages(store),
+            inbox=InboxStore(database),
+            own=AccountMessages(database),
+            deliveries=DeliveryStore(database),
+            subscriptions=SubscriptionStore(database),
+            preferences=PreferenceStore(database),
+            channels=tuple(channel.value for channel in PushChannel),
+        )
+    finally:
+        await queue.aclose()
 
 
 async def _ping(redis: Redis) -> object:

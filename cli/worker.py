@@ -33,6 +33,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         concurrency=settings.worker_concurrency,
         sweep_s=settings.worker_sweep_s,
         metrics_port=settings.worker_metrics_port,
+        inbox_days=settings.inbox_days,
         drain_s=settings.drain_s,
     )
     redis = open_redis(settings.redis_url, timeout_ms)

@@ -384,7 +384,7 @@ class SystemNotice(Payload, frozen=True, tag="SYSTEM"):
 class DigestNotice(Payload, frozen=True, tag="DIGEST"):
     """How many messages came since the last digest; it has no place in the inbox, where they are.
 
-    `ways` are those on which the citizen wants it (domain.preferences.Way).
+    `ways` are those on which the citizen wants it (domain.preferences.NotificationWay).
     """
 
     count: Annotated[int, Meta(ge=1)]

@@ -22,7 +22,7 @@ DIGEST_WEEKDAY: Final = 0
 DAY_MINUTES: Final = 24 * 60
 
 
-class Kind(StrEnum):
+class MessageKind(StrEnum):
     """What messages are about; the values are the tags of their payloads (domain.message_texts)."""
 
     APPLICATION_PROGRESS = "APPLICATION_PROGRESS"
@@ -34,7 +34,7 @@ class Kind(StrEnum):
     SYSTEM = "SYSTEM"
 
 
-class Way(StrEnum):
+class NotificationWay(StrEnum):
     """A way out of the app, for which a citizen may be asked."""
 
     PUSH = "PUSH"
@@ -50,9 +50,9 @@ class Digest(StrEnum):
     WEEKLY = "WEEKLY"
 
 
-BY_DEFAULT: Final = frozenset({Way.PUSH, Way.WECHAT})
+BY_DEFAULT: Final = frozenset({NotificationWay.PUSH, NotificationWay.WECHAT})
 """Ways that need no consent of ours: the phone, or WeChat, has asked the citizen already."""
-NEVER_COUNTED: Final = frozenset({Kind.BUS_ARRIVING, Kind.WARNING})
+NEVER_COUNTED: Final = frozenset({MessageKind.BUS_ARRIVING, MessageKind.WARNING})
 """Kinds that are worthless by the time of a digest."""
 
 
@@ -95,8 +95,8 @@ class Preferences(Struct, frozen=True, omit_defaults=True):
     """
 
     version: int = 0
-    consents: dict[Kind, dict[Way, Consent]] = field(default_factory=dict)
-    digests: dict[Kind, Digest] = field(default_factory=dict)
+    consents: dict[MessageKind, dict[NotificationWay, Consent]] = field(default_factory=dict)
+    digests: dict[MessageKind, Digest] = field(default_factory=dict)
     quiet_hours: QuietHours | None = None
     updated_at: datetime | None = None
 
@@ -104,8 +104,8 @@ class Preferences(Struct, frozen=True, omit_defaults=True):
 class KindChange(Struct, frozen=True):
     """What is to change about one kind; None leaves the digest as it is."""
 
-    kind: Kind
-    consents: Mapping[Way, bool] = {}
+    kind: MessageKind
+    consents: Mapping[NotificationWay, bool] = {}
     digest: Digest | None = None
 
 
@@ -141,13 +141,13 @@ def check_quiet_hours(hours: QuietHours) -> QuietHours:
     return hours
 
 
-def is_given(preferences: Preferences, kind: Kind, way: Way) -> bool:
+def is_given(preferences: Preferences, kind: MessageKind, way: NotificationWay) -> bool:
     """Tell whether messages of a kind may go out on a way."""
     consent = preferences.consents.get(kind, {}).get(way)
     return way in BY_DEFAULT if consent is None else consent.is_given
 
 
-def digest_of(preferences: Preferences, kind: Kind) -> Digest:
+def digest_of(preferences: Preferences, kind: MessageKind) -> Digest:
     """Tell how messages of a kind are told."""
     return preferences.digests.get(kind, Digest.AT_ONCE)
 
@@ -207,23 +207,27 @@ def digest_at(digest: Digest, hours: QuietHours | None, now: datetime) -> dateti
     return quiet_until(hours, due) or due
 
 
-def decide(kind: Kind, *, urgent: bool, preferences: Preferences, now: datetime) -> dict[Way, Decision]:
+def decide(
+    kind: MessageKind, *, urgent: bool, preferences: Preferences, now: datetime
+) -> dict[NotificationWay, Decision]:
     """Say for each way what becomes of a message now.
 
     A refused way is never used. What is urgent passes digests and quiet hours.
     """
     decision = _when(kind, urgent, preferences, now)
-    return {way: decision if is_given(preferences, kind, way) else DROP for way in Way}
+    return {way: decision if is_given(preferences, kind, way) else DROP for way in NotificationWay}
 
 
-def decide_notice(ways: frozenset[Way], *, preferences: Preferences, now: datetime) -> dict[Way, Decision]:
+def decide_notice(
+    ways: frozenset[NotificationWay], *, preferences: Preferences, now: datetime
+) -> dict[NotificationWay, Decision]:
     """Say what becomes of a digest itself, which was counted for these ways: quiet hours hold it, too."""
     quiet = quiet_until(preferences.quiet_hours, now)
     decision = SEND if quiet is None else Decision(Plan.HOLD, quiet)
-    return {way: decision if way in ways else DROP for way in Way}
+    return {way: decision if way in ways else DROP for way in NotificationWay}
 
 
-def _when(kind: Kind, urgent: bool, preferences: Preferences, now: datetime) -> Decision:
+def _when(kind: MessageKind, urgent: bool, preferences: Preferences, now: datetime) -> Decision:
     if urgent:
         return SEND
     digest = digest_of(preferences, kind)

@@ -10,11 +10,22 @@ from typing import Final
 from domain.devices import Device, PushChannel
 from domain.message_texts import DigestNotice
 from domain.messages import DROP, SEND, Message, Verdict, VerdictKind
-from domain.preferences import Decision, Kind, Plan, Preferences, Way, decide, decide_notice
+from domain.preferences import (
+    Decision,
+    MessageKind,
+    NotificationWay,
+    Plan,
+    Preferences,
+    decide,
+    decide_notice,
+)
 from store.digests import Counted, DigestStore
 from store.preferences import PreferenceStore
 
-_WAY_OF_CHANNEL: Final = {PushChannel.FCM.value: Way.PUSH, PushChannel.WECHAT.value: Way.WECHAT}
+_WAY_OF_CHANNEL: Final = {
+    PushChannel.FCM.value: NotificationWay.PUSH,
+    PushChannel.WECHAT.value: NotificationWay.WECHAT,
+}
 _NOBODY: Final = Preferences()
 _COUNT_AGAIN_S: Final = 5.0
 
@@ -35,7 +46,7 @@ class ByPreferences:
         self, message: Message, channel: str, devices: Sequence[Device], *, now: datetime
     ) -> Sequence[Verdict]:
         """Give a verdict for each device, in their order."""
-        way = _WAY_OF_CHANNEL.get(channel, Way.PUSH)
+        way = _WAY_OF_CHANNEL.get(channel, NotificationWay.PUSH)
         accounts = dict.fromkeys(device.account_id for device in devices)
         wanted = await self._of_accounts(list(accounts))
         common = _decide(message, way, _NOBODY, now)
@@ -65,12 +76,12 @@ class ByPreferences:
         return self._is_empty
 
 
-def _decide(message: Message, way: Way, preferences: Preferences, now: datetime) -> Decision:
+def _decide(message: Message, way: NotificationWay, preferences: Preferences, now: datetime) -> Decision:
     payload = message.payload
     if isinstance(payload, DigestNotice):
-        ways = frozenset(Way(each) for each in payload.ways)
+        ways = frozenset(NotificationWay(each) for each in payload.ways)
         return decide_notice(ways, preferences=preferences, now=now)[way]
-    return decide(Kind(message.kind), urgent=message.urgent, preferences=preferences, now=now)[way]
+    return decide(MessageKind(message.kind), urgent=message.urgent, preferences=preferences, now=now)[way]
 
 
 def _verdict(decision: Decision) -> Verdict:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import structlog
@@ -22,12 +22,13 @@ from notifications.digests import Digests
 from notifications.fanout import FanOut
 from notifications.preferences import ByPreferences
 from notifications.queue import Job, JobQueue, Lane
+from notifications.retention import Retention
 from notifications.sweeper import Sweeper
 from store.connections import open_mongodb, open_redis
 from store.deliveries import DeliveryStore
 from store.devices import DeviceStore
 from store.digests import DigestStore
-from store.inbox import InboxStore
+from store.inbox import KEPT, InboxStore
 from store.messages import MessageStore
 from store.preferences import PreferenceStore
 from store.subscriptions import SubscriptionStore
@@ -40,6 +41,7 @@ _ANSWER_TIMEOUT_MS: Final = 60_000
 _BEAT_S: Final = 5.0
 _OBSERVE_S: Final = 15.0
 _DIGESTS_S: Final = 5.0
+_RETENTION_S: Final = 60.0
 
 
 class WorkerConfig(Struct, frozen=True):
@@ -53,6 +55,8 @@ class WorkerConfig(Struct, frozen=True):
     """Batches that are sent at the same time, in each lane."""
     sweep_s: float = 1.0
     metrics_port: int = 0
+    inbox_days: int = 365
+    """So long inbox rows are kept."""
     drain_s: float = 10.0
 
 
@@ -64,6 +68,7 @@ class Worker(Struct, frozen=True):
     delivery: Delivery
     sweeper: Sweeper
     digests: Digests
+    retention: Retention
     workers: WorkerStore
 
     def handlers(self) -> dict[Job, Callable[[list[str]], Awaitable[None]]]:
@@ -84,15 +89,17 @@ def make_worker(
     clock: Callable[[], datetime] | None = None,
     decide: DecideChannels | None = None,
     concurrency: int = 4,
+    inbox_kept: timedelta = KEPT,
 ) -> Worker:
     """Put the parts of a worker together; `decide` None: by the citizens' preferences."""
     clock = clock or _utc_now
-    messages, deliveries, workers = MessageStore(database), DeliveryStore(database), WorkerStore(database)
+    messages, deliveries = MessageStore(database, inbox_kept), DeliveryStore(database)
+    inbox, workers = InboxStore(database), WorkerStore(database)
     devices = DeviceStore(database)
     recent, digests = RecentDevices(devices), DigestStore(database)
     fan_out = FanOut(
         messages,
-        InboxStore(database),
+        inbox,
         deliveries,
         SubscriptionStore(database),
         devices,
@@ -115,7 +122,8 @@ def make_worker(
     )
     sweeper = Sweeper(messages, deliveries, workers, queue, fan_out, delivery, clock)
     summaries = Digests(digests, messages, deliveries, devices, queue, channels, clock)
-    return Worker(queue, fan_out, delivery, sweeper, summaries, workers)
+    retention = Retention(inbox, inbox_kept, clock)
+    return Worker(queue, fan_out, delivery, sweeper, summaries, retention, workers)
 
 
 async def ensure_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
@@ -146,7 +154,15 @@ async def open_worker(
             config.mongodb_uri, timeout_ms, answer_timeout_ms=_ANSWER_TIMEOUT_MS
         ) as mongodb:
             database = mongodb[config.database]
-            yield make_worker(database, redis, queue, channels, decide=decide, concurrency=config.concurrency)
+            yield make_worker(
+                database,
+                redis,
+                queue,
+                channels,
+                decide=decide,
+                concurrency=config.concurrency,
+                inbox_kept=timedelta(days=config.inbox_days),
+            )
     finally:
         await queue.aclose()
         await redis.aclose()
@@ -168,6 +184,7 @@ async def run(
             asyncio.create_task(_repeat("sweep", worker.sweeper.sweep, config.sweep_s, stop)),
             asyncio.create_task(_repeat("observe", worker.sweeper.observe, _OBSERVE_S, stop)),
             asyncio.create_task(_repeat("digests", worker.digests.send_due, _DIGESTS_S, stop)),
+            asyncio.create_task(_repeat("retention", worker.retention.go_on, _RETENTION_S, stop)),
             *(
                 asyncio.create_task(
                     worker.queue.work(lane, worker.handlers(), stop, concurrency=16 * config.concurrency)

@@ -43,6 +43,12 @@ class TooManyMessagesError(DomainError):
     code = "TOO_MANY_MESSAGES"
 
 
+class InvalidSelectionError(DomainError):
+    """Messages are named by their ids or by a cursor: by one of them."""
+
+    code = "INVALID_SELECTION"
+
+
 class UnknownTopicError(DomainError):
     """The catalogue knows no division, item or category of this id."""
 
@@ -90,18 +96,12 @@ async def get_entry(messages: Messages, account: str, message_id: str) -> Entry:
     return entries[0]
 
 
-async def entries_after(
-    messages: Messages, account: str, after: Place, *, now: datetime
-) -> AsyncIterator[Entry]:
-    """Yield everything an account was told from two minutes before a place on, the oldest first.
-
-    What expired meanwhile is left out: nobody needs it any more, and the inbox has it.
-    """
+async def entries_after(messages: Messages, account: str, after: Place) -> AsyncIterator[Entry]:
+    """Yield everything an account was told from two minutes before a place on, the oldest first."""
     place = place_at(InboxRow("", "", after.position).received_at - OVERLAP)
     while rows := await messages.inbox.list_after(account, _PAGE, place):
         for entry in await with_messages(messages, rows):
-            if not entry.message.is_expired(now):
-                yield entry
+            yield entry
         place = rows[-1].place
 
 

@@ -114,6 +114,7 @@ async def compose_campaign(
     *,
     now: datetime,
     window_s: int = 0,
+    urgent: bool = False,
     expires_at: datetime | None = None,
 ) -> Message:
     """Write a draft with an estimate of its audience; nothing is sent.
@@ -126,7 +127,14 @@ async def compose_campaign(
     campaign = Campaign(composed_by=composed_by, window_s=window_s, estimate=estimate)
     return await outbox.write(
         new_message(
-            new_id(now), payload, audience, dedupe_key, now=now, expires_at=expires_at, campaign=campaign
+            new_id(now),
+            payload,
+            audience,
+            dedupe_key,
+            now=now,
+            urgent=urgent,
+            expires_at=expires_at,
+            campaign=campaign,
         )
     )
 
@@ -215,14 +223,18 @@ async def get_progress(
 
 
 async def replay_dead_letters(
-    deliveries: DeliveryStore, *, now: datetime, message_id: str | None = None
+    deliveries: DeliveryStore, *, now: datetime, message_id: str | None = None, most: int | None = None
 ) -> tuple[int, int]:
-    """Try failed pushes again from the first attempt, all or one message's; count replayed and left ones."""
+    """Try failed pushes again from the first attempt, all or one message's; count replayed and left ones.
+
+    `most`: look at so many at most; None: at all of them.
+    """
     replayed = left = 0
     after = "" if message_id is None else f"{message_id}:"
     while letters := await deliveries.list_dead(_REPLAY_PAGE, after):
         for letter in letters:
-            if message_id is not None and letter.message != message_id:
+            other = message_id is not None and letter.message != message_id
+            if other or (most is not None and replayed + left >= most):
                 return replayed, left
             done = await deliveries.replay(letter, now=now)
             replayed, left = replayed + done, left + (not done)

@@ -31,7 +31,7 @@ async def update_preferences(
     store: PreferenceStore,
     account: str,
     changes: Sequence[KindChange],
-    quiet_hours: QuietHours | None | Keep = KEEP,
+    quiet_hours: QuietHours | Keep | None = KEEP,
     *,
     expected_version: int,
     now: datetime,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from notifications.live import LiveHub
     from operations.account import Identity
     from operations.devices import Devices
+    from operations.inbox import Messages
     from operations.privacy import PersonalStore
 
 Language = Literal["zh", "en"]
@@ -39,6 +40,7 @@ class Stores(Struct, frozen=True):
     identity: Identity
     personal: tuple[PersonalStore, ...]
     devices: Devices | None = None
+    messages: Messages | None = None
 
 
 def _no_words(error: DomainError) -> str:

@@ -8,6 +8,7 @@ from strawberry.types import Info
 from domain.access import Role
 from resolvers.access import allow, viewer_of
 from resolvers.account import DeskCitizens
+from resolvers.broadcasts import DeskMessages
 from resolvers.context import Context
 
 
@@ -33,7 +34,7 @@ class DeskScope:
 
 
 @strawberry.type(description="The work of staff and operators.")
-class Desk(DeskScope, DeskCitizens):
+class Desk(DeskScope, DeskCitizens, DeskMessages):
     """Composed from the parts of every noun."""
 
 

@@ -1,4 +1,4 @@
-"""The schema: every noun's queries and mutations under the roots; for whom they are is checked."""
+"""The schema: every noun's fields under the three roots; for whom they are is checked."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from strawberry.schema.config import StrawberryConfig
 
 from resolvers.access import require_rules
 from resolvers.account import AccountMutation, AccountQuery
+from resolvers.broadcasts import BroadcastsMutation
 from resolvers.catalogue import CatalogueQuery
 from resolvers.desk import DeskRootQuery
 from resolvers.devices import DevicesMutation
+from resolvers.messages import MessagesMutation, MessagesSubscription
 
 
 @strawberry.type(description="Everything that can be read.")
@@ -18,10 +20,20 @@ class Query(CatalogueQuery, AccountQuery, DeskRootQuery):
 
 
 @strawberry.type(description="Everything that can be changed; refusals come back as `userErrors`.")
-class Mutation(AccountMutation, DevicesMutation):
+class Mutation(AccountMutation, DevicesMutation, MessagesMutation, BroadcastsMutation):
     """The root of writing."""
 
 
+@strawberry.type(description="Everything that can be followed while it happens.")
+class Subscription(MessagesSubscription):
+    """The root of live updates."""
+
+
 schema = require_rules(
-    strawberry.Schema(query=Query, mutation=Mutation, config=StrawberryConfig(auto_camel_case=True))
+    strawberry.Schema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        config=StrawberryConfig(auto_camel_case=True),
+    )
 )

@@ -55,12 +55,15 @@ class AccountMessages:
         # Digests never get one.
         digests = {"dedupe_key": {"$gte": f"digest:{account_id}@", "$lt": f"digest:{account_id}A"}}
         ids += [message["_id"] async for message in self._messages.find(digests, {"_id": 1})]
+        for role in ("composed_by", "approved_by"):
+            campaigns = {"composed": {"$gt": ""}, f"campaign.{role}": account_id}
+            await self._messages.update_many(campaigns, {"$set": {f"campaign.{role}": "deleted"}})
         count = await self.forget(account_id, ids)
         count += (await self._inbox.delete_many({"account": account_id})).deleted_count
         return count
 
     async def forget(self, account_id: str, ids: Iterable[str]) -> int:
-        """Forget those of these messages that are for this account alone, with their deliveries; count them."""
+        """Forget those of these messages that are for this account alone, with their deliveries; count."""
         count = 0
         for some in chunks(ids, KEY_BATCH):
             private = {"_id": {"$in": some}, "audience.account": account_id}

@@ -14,7 +14,7 @@ from msgspec import Struct
 from pymongo import ASCENDING, UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
 
-from domain.preferences import Way
+from domain.preferences import NotificationWay
 from store.keys import KEY_BATCH, LONG_AGO, WRITE_BATCH, chunks
 
 Document = dict[str, Any]
@@ -25,7 +25,7 @@ class Counted(Struct, frozen=True):
 
     account: str
     message: str
-    way: Way
+    way: NotificationWay
     due_at: datetime
 
 
@@ -36,7 +36,7 @@ class DueDigest(Struct, frozen=True):
     account: str
     due_at: datetime
     messages: tuple[str, ...]
-    ways: frozenset[Way]
+    ways: frozenset[NotificationWay]
 
 
 class DigestStore:

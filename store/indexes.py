@@ -10,9 +10,10 @@ from pymongo.asynchronous.database import AsyncDatabase
 INDEX_NAMES: Mapping[str, tuple[str, ...]] = {
     "devices": ("account_seen", "seen_at", "shard", "token"),
     "deliveries": ("broadcast", "wake_at"),
+    "digests": ("account", "due_at"),
     "inbox": ("account",),
     "item_views": ("day",),
-    "messages": ("composed", "dedupe_key", "wake_at"),
+    "messages": ("composed", "dedupe_key", "delete", "wake_at"),
     "subscriptions": ("accounts", "topic"),
     "wechat_grants": ("account", "changed_at"),
 }

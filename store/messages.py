@@ -16,6 +16,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from domain.messages import (
+    MAX_WINDOW,
     Message,
     MessageNotFoundError,
     MessageState,
@@ -23,18 +24,21 @@ from domain.messages import (
     StepNotAllowedError,
     next_state,
 )
+from store.inbox import KEPT as INBOX_KEPT
 from store.keys import KEY_BATCH, LONG_AGO, WRITE_BATCH, chunks, duplicates
 
 Document = dict[str, Any]
 ANNOUNCED_WITHIN: Final = timedelta(seconds=30)
+_DAY: Final = timedelta(days=1)
 _FIRST_PAGE: Final = "~"  # sorts behind every id
 
 
 class MessageStore:
-    """Reads and writes `messages`."""
+    """Reads and writes `messages`; what it writes outlives inbox rows that are kept for `kept`."""
 
-    def __init__(self, database: AsyncDatabase[Document]) -> None:
+    def __init__(self, database: AsyncDatabase[Document], kept: timedelta = INBOX_KEPT) -> None:
         self._messages = database["messages"]
+        self._kept = kept + MAX_WINDOW + _DAY
 
     @property
     def name(self) -> str:
@@ -46,11 +50,12 @@ class MessageStore:
         await self._messages.create_index([("dedupe_key", ASCENDING)], name="dedupe_key", unique=True)
         await self._messages.create_index([("wake_at", ASCENDING)], name="wake_at", sparse=True)
         await self._messages.create_index([("composed", ASCENDING)], name="composed", sparse=True)
+        await self._messages.create_index([("delete_at", ASCENDING)], name="delete", expireAfterSeconds=0)
 
     async def insert(self, message: Message) -> Message:
         """Insert a message, or give the one that has the same dedupe key."""
         try:
-            await self._messages.insert_one(_document(message))
+            await self._messages.insert_one(_document(message, self._kept))
         except DuplicateKeyError:
             found = await self._messages.find_one({"dedupe_key": message.dedupe_key})
             if found is None:
@@ -63,7 +68,8 @@ class MessageStore:
         stored = {message.dedupe_key: message for message in reversed(messages)}
         for batch in chunks(stored.values(), WRITE_BATCH):
             try:
-                await self._messages.insert_many([_document(message) for message in batch], ordered=False)
+                documents = [_document(message, self._kept) for message in batch]
+                await self._messages.insert_many(documents, ordered=False)
             except BulkWriteError as error:
                 keys = [batch[index].dedupe_key for index in duplicates(error)]
                 for some in chunks(keys, KEY_BATCH):
@@ -162,9 +168,10 @@ class MessageStore:
         await self._messages.update_one(as_read, {"$set": {"wake_at": until}})
 
 
-def _document(message: Message) -> Document:
+def _document(message: Message, kept: timedelta) -> Document:
     document: Document = msgspec.to_builtins(message, builtin_types=(datetime,))
     document["_id"] = document.pop("id")
+    document["delete_at"] = message.created_at + kept
     if message.state is MessageState.SENDING:
         document["wake_at"] = message.created_at + ANNOUNCED_WITHIN
     if message.campaign is not None:
