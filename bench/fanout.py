@@ -104,6 +104,8 @@ async def seed(uri: str, subscribers: int) -> None:
         subscriptions = SubscriptionStore(database)
         await subscriptions.ensure_indexes()
         await subscriptions.load(TOPIC, map(account, range(subscribers)))
+        # The index that a broadcast uses; the others would only make the seeding take minutes longer.
+        await database["devices"].create_index([("shard", 1)], name="shard")
         documents = (
             {
                 "_id": f"device-{number:016d}",
@@ -121,8 +123,6 @@ async def seed(uri: str, subscribers: int) -> None:
         )
         while batch := list(islice(documents, 2000)):
             await database["devices"].insert_many(batch, ordered=False)
-        # The index that a broadcast uses; the others would only make the seeding take minutes longer.
-        await database["devices"].create_index([("shard", 1)], name="shard")
 
 
 async def raw_inserts(uri: str, count: int, *, indexed: bool) -> float:
