@@ -37,11 +37,11 @@ class Run:
 
     __slots__ = (
         "__weakref__",
+        "_helpers",
         "batches",
         "context",
         "extensions",
         "failures",
-        "helpers",
         "late",
         "notes",
         "plan",
@@ -79,7 +79,24 @@ class Run:
         """Levels that took some objects from the fragment cache."""
         self.settings = settings
         self.notes: list[tuple[int, int, float]] | None = None
-        self.helpers = GraphQLResolveInfoHelpers(gather=self.gather, track=self.track)
+        self._helpers: GraphQLResolveInfoHelpers | None = None
+
+    @property
+    def helpers(self) -> GraphQLResolveInfoHelpers:
+        """Return graphql-core's helpers for resolvers of this execution."""
+        if self._helpers is None:
+            helpers = Helpers()
+            self._helpers = GraphQLResolveInfoHelpers(gather=helpers.gather, track=helpers.track)
+        return self._helpers
+
+
+class Helpers:
+    """graphql-core's helpers for resolvers, one object for each execution.
+
+    It does not refer to the run: in a cycle, everything a request made would wait for the garbage collector.
+    """
+
+    __slots__ = ("__weakref__",)
 
     def gather(self, values: Sequence[Awaitable[Any]]) -> Awaitable[list[Any]]:
         """Await several values as one piece of work (graphql-core's helper for resolvers)."""
