@@ -73,7 +73,7 @@ class ViewerMessages:
     """The messages' part of Viewer."""
 
     @strawberry.field(
-        description="The viewer's messages, newest first; kept for a year, or as long as the installation says.",
+        description="The viewer's messages, newest first; kept for a year unless the installation says else.",
         permission_classes=_SIGNED_IN,
     )
     async def inbox(
