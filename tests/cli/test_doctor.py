@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from cli.doctor import Level, check_disk, check_settings, examine, judge_clock, show
+from notifications.worker import ensure_indexes
 from settings import Settings
 from store.catalogue import CatalogueStore
 from store.connections import open_mongodb
-from store.devices import DeviceStore
 from store.indexes import INDEX_NAMES
-from store.wechat_grants import WechatGrantStore
 
 
 def settings_for(mongodb_uri: str, redis_url: str, database: str, home: Path) -> Settings:
@@ -39,8 +38,7 @@ def test_what_it_asks_for_makes_it_content(
             store = CatalogueStore(client[database_name])
             await client[database_name].service_items.insert_one({"_id": "an item"})
             await store.ensure_indexes()
-            await DeviceStore(client[database_name]).ensure_indexes()
-            await WechatGrantStore(client[database_name]).ensure_indexes()
+            await ensure_indexes(client[database_name])
             await store.set_published(1, 20, datetime.now(UTC))
             names = {
                 collection: set(await client[database_name][collection].index_information()) - {"_id_"}
