@@ -95,8 +95,8 @@ class CompiledOperation:
 
     @property
     def is_prompt(self) -> bool:
-        """Whether a compiled plan runs it and nothing in that plan is known to wait."""
-        return self._engine.is_prompt(self._operation)
+        """Whether it is a query that a compiled plan runs and nothing in that plan is known to wait."""
+        return self.is_query and self._engine.is_prompt(self._operation)
 
     async def execute(
         self, variables: Mapping[str, Any], context: Context, *, explain: bool = False
