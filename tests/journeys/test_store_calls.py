@@ -102,6 +102,14 @@ def ask(client: httpx.Client, query: str, **variables: str) -> Any:
     return answer["data"]
 
 
+OF_IDENTITY = ("access_log", "accounts", "encryption_choices", "encryption_keys", "sessions", "signing_keys")
+
+
+def of_requests(calls: Calls) -> list[tuple[str, str]]:
+    """Leave out what a process asks from time to time, however many requests it answers."""
+    return [each for each in calls.sent if each[1] not in OF_IDENTITY]
+
+
 def test_reads_cost_no_store_call_and_views_one(quiet_client: httpx.Client, calls: Calls) -> None:
     found: list[str] = []
     for text in ("", "登记", "shenling"):
@@ -110,16 +118,16 @@ def test_reads_cost_no_store_call_and_views_one(quiet_client: httpx.Client, call
         assert all(edge["node"]["division"]["name"] for edge in page["edges"])
         assert all(edge["node"]["department"]["name"] for edge in page["edges"])
         found += [edge["node"]["id"] for edge in page["edges"]]
-    assert calls.sent == []
+    assert of_requests(calls) == []
     found = list(dict.fromkeys(found))
     for item_id in found:
         assert ask(quiet_client, DETAILS, id=item_id)["serviceItem"]["steps"]
     # Nothing but views was written, and those of all requests of an interval together.
     deadline = time.monotonic() + 10
-    while not calls.sent:
+    while not of_requests(calls):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     time.sleep(2.5)
-    assert set(calls.sent) == {("update", "item_views")}
-    assert len(calls.sent) <= 2  # the interval may have ended between two requests
+    assert set(of_requests(calls)) == {("update", "item_views")}
+    assert len(of_requests(calls)) <= 2  # the interval may have ended between two requests
     assert calls.updates == len(found) > 40
