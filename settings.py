@@ -140,6 +140,11 @@ class Settings(BaseSettings):
         description="Most bytes of whole public answers that a worker keeps; 0: none.",
     )
 
+    shared_responses: bool = Field(
+        default=False,
+        description="Share whole public answers between processes through Redis; for answers that are dear.",
+    )
+
     snapshot_poll_s: float = Field(
         default=5, gt=0, le=60, description="How often versions are polled when Redis says nothing."
     )

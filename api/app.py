@@ -27,7 +27,7 @@ from api.client_address import client_address, current_scope, networks
 from api.compiled import CompiledExecution, versions_of
 from api.cors import Cors
 from api.direct import DirectAnswers
-from api.documents import AutomaticDocuments, TrustedDocuments
+from api.documents import AutomaticDocuments, TrustedDocuments, document_hash
 from api.errors import RequestError, word_refusal
 from api.exchange import SECURITY_HEADERS, Message, Receive, Scope, Send, request_id_from
 from api.execution import Preparer
@@ -44,13 +44,14 @@ from api.resources import Resources, open_resources
 from api.views import Views
 from api.websocket import GraphQLOverWebSocket, LiveLimits
 from domain.access import Viewer
-from engine.responses import ResponseCache
+from engine.responses import ResponseCache, SharedStore
 from loaders.catalogue import Catalogue
 from notifications.channels.sms import DevelopmentSms
 from notifications.live import LiveHub
 from resolvers.context import Context, Language
 from resolvers.schema import schema as house_schema
 from settings import Settings
+from store.shared_answers import SharedAnswers
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +81,8 @@ class Application:
         self._metrics = Metrics()
         self._proxies = networks(settings.trusted_proxies)
         self._hub: LiveHub | None = None
-        preparer = make_preparer(settings, schema, self._metrics.error)
+        shared = self._shared_answers(schema) if settings.shared_responses else None
+        preparer = make_preparer(settings, schema, self._metrics.error, shared)
         only = settings.trusted_documents_only
         lookup = Lookup(preparer, trusted, self._automatic_documents, trusted_only=only)
         self._metrics.register(lookup.prepare_trusted())
@@ -149,6 +151,11 @@ class Application:
         if self._hub is None:
             raise RequestError("NOT_READY")
         return self._hub
+
+    def _shared_answers(self, schema: strawberry.Schema) -> SharedAnswers:
+        """Share answers with processes that have the same data and the same schema."""
+        namespace = f"{self._settings.database}:{document_hash(schema.as_str())[:16]}"
+        return SharedAnswers(lambda: self._resources.redis if self._resources else None, namespace)
 
     def _automatic_documents(self) -> AutomaticDocuments:
         if self._automatic is None:
@@ -324,7 +331,10 @@ def create_app(
 
 
 def make_preparer(
-    settings: Settings, schema: strawberry.Schema, observe_error: Callable[[str], None]
+    settings: Settings,
+    schema: strawberry.Schema,
+    observe_error: Callable[[str], None],
+    shared: SharedStore | None = None,
 ) -> Preparer:
     """Make what prepares documents, with the limits, the engine and the caches that the settings ask for."""
     front: CompiledExecution | None = None
@@ -333,6 +343,7 @@ def make_preparer(
             schema,
             fragment_bytes=settings.fragment_cache_bytes,
             response_bytes=settings.response_cache_bytes,
+            shared=shared,
         )
     return Preparer(
         schema,

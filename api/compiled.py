@@ -21,7 +21,7 @@ from engine.documents import Prepared, PreparedOperation
 from engine.executor import Engine
 from engine.fragments import FragmentCache
 from engine.plan import UnsupportedError
-from engine.responses import ResponseCache
+from engine.responses import ResponseCache, SharedStore
 from engine.result import Result
 from engine.values import VariableReader, has_nested_variables
 from loaders.catalogue_snapshot import CatalogueSnapshot
@@ -34,13 +34,21 @@ COMPILE_AFTER: Final = 2
 class CompiledExecution:
     """The engine of one process over one schema; a cache of 0 bytes is none."""
 
-    def __init__(self, schema: strawberry.Schema, *, fragment_bytes: int, response_bytes: int) -> None:
+    def __init__(
+        self,
+        schema: strawberry.Schema,
+        *,
+        fragment_bytes: int,
+        response_bytes: int,
+        shared: SharedStore | None = None,
+    ) -> None:
         self._schema = schema
         self.engine = Engine(
             schema,
             compile_after=COMPILE_AFTER,
             fragments=FragmentCache(fragment_bytes) if fragment_bytes else None,
             responses=ResponseCache(response_bytes) if response_bytes else None,
+            shared=shared,
             versions=_versions,
             language=_language,
         )

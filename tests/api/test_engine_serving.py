@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,12 +14,14 @@ from urllib.parse import urlencode
 
 import orjson
 import pytest
+import strawberry
 from api_harness import Answer, InProcess, StillCatalogue, Surroundings, application, settings_for, trusted
 from test_house import write_snapshot
 
 from api.app import create_app
 from api.compiled import CompiledOperation
 from api.documents import TrustedDocuments, document_hash
+from engine.policy import CacheControl, CacheScope
 from loaders.catalogue import Freshness
 from loaders.catalogue_snapshot import CatalogueSnapshot
 from resolvers.schema import schema
@@ -331,3 +334,35 @@ def test_the_caches_are_measured(open_house: Open) -> None:
     )
     assert re.search(r'^mintong_cache_bytes\{cache="responses"\} [1-9]', text, re.MULTILINE)
     assert 'mintong_cache_bytes{cache="fragments"}' in text
+
+
+CALLS: list[str] = []
+COUNTED = "query Counted { dear }"
+
+
+@strawberry.type
+class CountingQuery:
+    @strawberry.field(directives=[CacheControl(max_age=60, scope=CacheScope.PUBLIC)])
+    def dear(self) -> str:
+        CALLS.append("dear")
+        return "dear"
+
+
+COUNTING = strawberry.Schema(CountingQuery)
+
+
+def test_whole_answers_may_be_shared_by_processes(tmp_path: Path, redis_url: str) -> None:
+    database = f"shared-{secrets.token_hex(6)}"
+    settings = settings_for(tmp_path, shared_responses=True, database=database)
+    surroundings = Surroundings(redis_url=redis_url)
+    digest = document_hash(COUNTED)
+    with ExitStack() as stack:
+        one, other = (
+            stack.enter_context(InProcess(application(settings, surroundings, COUNTING, trusted(COUNTED))))
+            for _ in range(2)
+        )
+        CALLS.clear()
+        answers = [get(client, digest) for client in (one, other, other)]
+        assert {answer.body for answer in answers} == {b'{"data":{"dear":"dear"}}'}
+        assert {answer.headers["cache-control"] for answer in answers} == {"public, max-age=60"}
+        assert CALLS == ["dear"]
