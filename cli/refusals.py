@@ -10,6 +10,7 @@ TEXTS = {
     "INVALID_COMPANY_CODE": "The unified social credit code is wrong: 18 characters with a check digit.",
     "INVALID_DIVISION_CODE": "{code} is no division code: 6 or 9 digits.",
     "ACCOUNT_CLOSED": "The account is being deleted.",
+    "TOO_MANY_SUBSCRIPTIONS": "The account follows as many topics as it may.",
     "INVALID_TEXT": "{field} must have 1 to {maximum} characters.",
     "CATALOGUE_SHRUNK": "This full load lacks {missing} of the {items} items of feed {feed}. "
     "None was withdrawn; add --force if they are really gone.",
