@@ -49,7 +49,7 @@ class _Yield:
 async def within(work: Coroutine[Any, Any, T], timeout_s: float) -> T:
     """Await work, at most for a time that begins when it first waits for something.
 
-    May itself be started outside a task; what has to wait goes on in one (see `go_on`).
+    May itself be started outside a task; what has to wait is then to be gone on with in one, as `Resumed`.
     Raises: TimeoutError.
     """
     try:
@@ -65,8 +65,3 @@ async def within(work: Coroutine[Any, Any, T], timeout_s: float) -> T:
         raise
     async with asyncio.timeout(timeout_s):
         return await Resumed(work, waiting)
-
-
-async def go_on(work: Coroutine[Any, Any, T], waiting: Any) -> T:
-    """Await the rest of a coroutine that was started by hand."""
-    return await Resumed(work, waiting)

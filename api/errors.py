@@ -7,7 +7,6 @@ gets the request id, the log gets the traceback.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
@@ -59,11 +58,6 @@ def word_refusal(error: DomainError, language: Language) -> str:
 def has_texts(code: str) -> bool:
     """Tell whether a code has words in both languages."""
     return code in REQUEST_TEXTS or code in DOMAIN_TEXTS
-
-
-def status_of(code: str) -> HTTPStatus:
-    """Give the HTTP status of a request that ended with this code and without data."""
-    return REQUEST_TEXTS[code][0] if code in REQUEST_TEXTS else HTTPStatus.BAD_REQUEST
 
 
 def request_error_body(error: RequestError, language: Language, request_id: str) -> dict[str, Any]:

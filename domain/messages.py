@@ -168,11 +168,6 @@ def next_state(state: MessageState, step: Step) -> MessageState:
     return found
 
 
-def states_before(step: Step) -> tuple[MessageState, ...]:
-    """List the states from which a step is allowed."""
-    return tuple(state for state, known in TRANSITIONS if known is step)
-
-
 class Campaign(Struct, frozen=True, omit_defaults=True):
     """What a composed broadcast has beside its message: who is behind it, its size, its pace.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from graphql import GraphQLError, GraphQLList, GraphQLNonNull, GraphQLObjectType, is_leaf_type
 from graphql.execution.execute import default_type_resolver
@@ -25,9 +25,6 @@ from engine import vetting
 from engine.frames import PLACES, field_paths, level_paths
 from engine.markers import FAILED, Batch, Failed, Items, Late, OddValueError
 from engine.plan import BATCH, PLAIN, TYPENAME, Column, FieldPlan, Frame, LevelPlan, OperationPlan
-
-if TYPE_CHECKING:
-    pass
 
 _background: set[asyncio.Future[Any]] = set()
 
