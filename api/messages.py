@@ -292,6 +292,7 @@ DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
         "At most {maximum} ids at once, not {count}.",
     ),
     "UNKNOWN_CATEGORY": ("没有代码为 {code} 的分类。", "There is no category {code}."),
+    "UNKNOWN_COMPLAINT_CLASS": ("没有代码为 {code} 的诉求分类。", "There is no class {code} of complaints."),
     "UNKNOWN_DIVISION": ("事项库中没有行政区划 {code}。", "The catalogue knows no division {code}."),
     # What operators meet on the command line
     "CATALOGUE_SHRUNK": (
@@ -301,6 +302,10 @@ DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
     "IMPORT_RUNNING": (
         "{feed} 正在导入，请在 {seconds} 秒后重试。",
         "An import of {feed} is running; try again in {seconds} s.",
+    ),
+    "INVALID_TABLE": (
+        "第 {line} 行 {column} 列有误：{reason}",
+        "Line {line}, column {column}: {reason}.",
     ),
     "INVALID_MAPPING": ("映射文件 {mapping} 有误：{reason}", "The mapping {mapping} is wrong: {reason}"),
     "PUBLICATION_RUNNING": ("另一个进程正在发布事项库。", "Another process is publishing the catalogue."),
