@@ -211,6 +211,16 @@ class Settings(BaseSettings):
     inbox_days: int = Field(
         default=365, ge=1, le=3650, description="Days that a message stays in the inbox of a citizen."
     )
+    holidays: Path | None = Field(
+        default=None,
+        description="Folder of calendars of years that are not shipped, as files YYYY.json of the form "
+        "holiday-cn: year, days with name, date, isOffDay; unset: only those shipped.",
+    )
+    complaint_limits: Path | None = Field(
+        default=None,
+        description="TOML file of working-day limits of complaints by kind, class, division and date, upon "
+        "those of the province; unset: only those.",
+    )
     push_allowed_devices: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Ids of devices that get pushes outside of production, separated by commas; all others "

@@ -299,6 +299,13 @@ DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
         "全量数据比现有 {items} 项少了 {missing} 项，超过一成，未撤销任何事项；确认无误后请加 --force。",
         "The full load lacks {missing} of {items} items, over a tenth: none was withdrawn. Force it if true.",
     ),
+    "CALENDAR_NOT_PUBLISHED": (
+        "尚无 {year} 年的放假安排。国务院公布后，请将该年的文件放入 MINTONG_HOLIDAYS 目录并重启。",
+        "The working days of {year} are not known. Once the State Council has published them, put the year's "
+        "file into the folder MINTONG_HOLIDAYS and restart.",
+    ),
+    "INVALID_HOLIDAYS": ("放假安排文件有误：{reason}", "A file of holidays is wrong: {reason}"),
+    "INVALID_LIMIT_RULES": ("办理时限规则有误：{reason}", "The rules for limits are wrong: {reason}"),
     "IMPORT_RUNNING": (
         "{feed} 正在导入，请在 {seconds} 秒后重试。",
         "An import of {feed} is running; try again in {seconds} s.",

@@ -117,7 +117,9 @@ class _Tally:
         self.since = self.started + DAY
         self.counted: list[date] = []
         self.limit, self.extended = move.days, 0
-        self.rule, self.reason, self.ended_at = move.rule, None, None
+        self.rule = move.rule
+        self.reason: str | None = None
+        self.ended_at = None
 
     def take(self, move: ClockMove) -> None:
         self.at = max(self.at, move.at)

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from typing import Final
 
-from chinese_calendar.constants import holidays, workdays
+from chinese_calendar.constants import holidays, workdays  # type: ignore[import-untyped]
 from msgspec import Struct
 
 from domain.errors import DomainError
