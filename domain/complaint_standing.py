@@ -58,6 +58,7 @@ class Standing(Struct, frozen=True, omit_defaults=True):
     written: int = 0
     reminded: int = 0
     escalated: int = 0
+    escalated_to: str | None = None
     merged_into: str | None = None
     publication: c.Publication = c.Publication.NOT_WISHED
     is_erased: bool = False
@@ -186,6 +187,7 @@ def _reopened(standing: Standing, event: Event) -> Change:
         "extensions": 0,
         "reminded": 0,
         "escalated": 0,
+        "escalated_to": None,
         "lead": None,
         "co_units": (),
     }
@@ -206,7 +208,12 @@ _CHANGES: Final[Mapping[str, Callable[[Standing, Event], Change]]] = {
         "extensions": standing.extensions + 1,
     },
     # A smaller share of the limit has passed now, so reminders are due anew.
-    "GRANT_EXTENSION": lambda _, event: {"extension_days": 0, "reminded": 0, "escalated": 0},
+    "GRANT_EXTENSION": lambda _, event: {
+        "extension_days": 0,
+        "reminded": 0,
+        "escalated": 0,
+        "escalated_to": None,
+    },
     "DENY_EXTENSION": lambda _, event: {"extension_days": 0},
     "ANSWER": _answered,
     "ANSWER_DIRECTLY": lambda _, event: {
@@ -223,7 +230,10 @@ _CHANGES: Final[Mapping[str, Callable[[Standing, Event], Change]]] = {
     "REOPEN": _reopened,
     "REVIEW": _reviewed,
     "REMIND": lambda _, event: {"reminded": event.facts["percent"]},
-    "ESCALATE": lambda _, event: {"escalated": event.facts["level"]},
+    "ESCALATE": lambda _, event: {
+        "escalated": event.facts["level"],
+        "escalated_to": event.facts["to"],
+    },
     "MERGE": lambda _, event: {"merged_into": event.facts["into"]},
     "ERASE": lambda _, event: {"is_erased": True},
 }

@@ -26,6 +26,8 @@ REOPEN_WITHIN: Final = timedelta(days=30)
 """So long after the answer reached the citizen it can be rated and reopened."""
 CLOSE_AFTER: Final = timedelta(days=15)
 """An answer that nobody rates or reopens is closed after this."""
+CHECK_WITHIN: Final = timedelta(days=3)
+"""An answer that the centre has not checked by then goes to the citizen unchecked."""
 ANSWER_WITHIN: Final = timedelta(days=7)
 """So long the clock waits for a citizen who was asked for more."""
 
@@ -208,6 +210,13 @@ class Step(Struct, frozen=True, tag_field="action", forbid_unknown_fields=True, 
     TEXTS: ClassVar[tuple[str, ...]] = ()
 
 
+class Point(Struct, frozen=True):
+    """A place, WGS-84, degrees."""
+
+    longitude: Annotated[float, Meta(ge=-180, le=180)]
+    latitude: Annotated[float, Meta(ge=-90, le=90)]
+
+
 class Submit(Step, frozen=True, tag="SUBMIT"):
     """Bring a matter before the hotline. `limit_days` are working days, by the rule `limit_rule`."""
 
@@ -223,7 +232,8 @@ class Submit(Step, frozen=True, tag="SUBMIT"):
     class_code: ClassCode | None = None
     is_public_wished: bool = False
     media: MediaIds = ()
-    address: Annotated[str, Meta(max_length=200)] | None = None
+    point: Point | None = None
+    address: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     name: Annotated[str, Meta(min_length=1, max_length=40)] | None = None
     phone: Annotated[str, Meta(pattern=r"^\+?[0-9\-]{5,20}$")] | None = None
 

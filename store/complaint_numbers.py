@@ -1,0 +1,47 @@
+"""Numbers of complaints: a counter for each day, from which a process leases blocks.
+
+What a process has leased and not used when it ends is never used again: a number has gaps, not two owners.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import date
+from typing import Any, Final
+
+from pymongo import ReturnDocument
+from pymongo.asynchronous.database import AsyncDatabase
+
+from domain.complaints import number_of
+
+BLOCK: Final = 100
+
+
+class ComplaintNumbers:
+    """Gives numbers out, each once."""
+
+    def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
+        self._counters = database["complaint_numbers"]
+        self._day: date | None = None
+        self._next = self._end = 0
+        self._leasing = asyncio.Lock()
+
+    async def take(self, day: date) -> str:
+        """Take the next number of a day in Asia/Shanghai."""
+        async with self._leasing:
+            if day != self._day or self._next >= self._end:
+                await self._lease(day)
+            self._next += 1
+            return number_of(day, self._next)
+
+    async def _lease(self, day: date) -> None:
+        counter: dict[str, Any] | None = await self._counters.find_one_and_update(
+            {"_id": day.isoformat()},
+            {"$inc": {"leased": BLOCK}},
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+        if counter is None:
+            raise RuntimeError("the counter of a day was deleted as it was made")
+        self._day, self._end = day, counter["leased"]
+        self._next = self._end - BLOCK
