@@ -210,6 +210,8 @@ class Application:
             }
             if resources.ended is not None:
                 jobs["ended sessions"] = resources.ended.run
+            if resources.follower is not None:
+                jobs["reference"] = resources.follower.run
             if (stores := resources.stores) is not None:
                 jobs["identity"] = lambda: keep_identity(stores.identity, stores.personal)
             tasks = [asyncio.create_task(_keep_running(name, run), name=name) for name, run in jobs.items()]

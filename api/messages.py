@@ -292,6 +292,11 @@ DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
         "At most {maximum} ids at once, not {count}.",
     ),
     "UNKNOWN_CATEGORY": ("没有代码为 {code} 的分类。", "There is no category {code}."),
+    "UNKNOWN_UNIT": ("没有编号为 {id} 的单位。", "There is no unit {id}."),
+    "REFERENCE_UNAVAILABLE": (
+        "单位与分类数据正在加载，请稍后重试。",
+        "Units and classes are loading. Please try again in a moment.",
+    ),
     "UNKNOWN_COMPLAINT_CLASS": ("没有代码为 {code} 的诉求分类。", "There is no class {code} of complaints."),
     "UNKNOWN_DIVISION": ("事项库中没有行政区划 {code}。", "The catalogue knows no division {code}."),
     # What operators meet on the command line
@@ -310,6 +315,11 @@ DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
         "{feed} 正在导入，请在 {seconds} 秒后重试。",
         "An import of {feed} is running; try again in {seconds} s.",
     ),
+    "UNITS_SHRUNK": (
+        "文件比现有 {units} 个单位少了 {missing} 个，超过一成，未作任何改动；确认无误后请加 --force。",
+        "The table lacks {missing} of {units} units, over a tenth: nothing was changed. Force it if true.",
+    ),
+    "LIST_CHANGED": ("{list} 刚被他人更新，请重新导入。", "Somebody else has just replaced {list}: try again."),
     "INVALID_TABLE": (
         "第 {line} 行 {column} 列有误：{reason}",
         "Line {line}, column {column}: {reason}.",

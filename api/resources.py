@@ -17,6 +17,8 @@ from api.identity import kms_of, make_authenticator, make_identity, open_senders
 from api.views import WriteViews
 from domain.devices import PushChannel
 from loaders.catalogue import Catalogue
+from loaders.reference import Follower
+from loaders.units import Units
 from notifications.channels.wechat_messages import read_templates
 from notifications.outbox import Outbox
 from notifications.queue import JobQueue
@@ -36,6 +38,7 @@ from store.inbox import InboxStore
 from store.messages import MessageStore
 from store.preferences import PreferenceStore
 from store.subscriptions import SubscriptionStore
+from store.units import UnitStore
 from store.wechat_grants import WechatGrantStore
 
 
@@ -52,6 +55,7 @@ class Resources(Struct, frozen=True):
     stores: Stores | None = None
     authenticator: Authenticator | None = None
     ended: EndedSessions | None = None
+    follower: Follower | None = None
 
 
 @asynccontextmanager
@@ -90,6 +94,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     wechat,
                     frozenset(template.id for template in read_templates(settings.wechat_templates).values()),
                 )
+                units = Units(UnitStore(mongodb[settings.database]))
                 yield Resources(
                     catalogue,
                     redis,
@@ -109,9 +114,16 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         ),
                         devices,
                         messages,
+                        units,
                     ),
                     make_authenticator(settings, identity, ended),
                     ended,
+                    Follower(
+                        units.store.reference,
+                        redis,
+                        units.followed,
+                        poll=timedelta(seconds=settings.snapshot_poll_s),
+                    ),
                 )
     finally:
         await redis.aclose()

@@ -34,8 +34,10 @@ demo_app = typer.Typer(help="Make believable data to try the system with.", no_a
 catalogue_app = typer.Typer(help="Publish the catalogue, withdraw and restore items.", no_args_is_help=True)
 account_app = typer.Typer(help="Appoint staff and operators, rotate token keys.", no_args_is_help=True)
 schema_app = typer.Typer(help="Export the GraphQL schema, or check the exported one.", no_args_is_help=True)
+units_app = typer.Typer(help="Import and export units and classes of complaints.", no_args_is_help=True)
 messages_app = typer.Typer(help="Watch, pause and cancel messages, replay failed ones.", no_args_is_help=True)
 app.add_typer(messages_app, name="messages")
+app.add_typer(units_app, name="units")
 app.add_typer(import_app, name="import")
 app.add_typer(demo_app, name="demo")
 app.add_typer(catalogue_app, name="catalogue")
@@ -225,6 +227,54 @@ def demo_catalogue_command(
     from cli.catalogue import demo_command
 
     run_async(demo_command(read_settings(), seed=seed, out=out, limit=limit))
+
+
+@demo_app.command("units")
+def demo_units_command() -> None:
+    """Make the units of a believable Fujian, with their duties, and import them."""
+    from cli.units import demo_units_command as make
+
+    run_async(make(read_settings()))
+
+
+_Table = Annotated[Path, typer.Argument(help="A CSV file, complete.", exists=True, dir_okay=False)]
+_Out = Annotated[Path | None, typer.Argument(help="Where to write it; none: the standard output.")]
+
+
+@units_app.command("import")
+def units_import_command(
+    file: _Table,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Allow over a tenth of the units to close.")] = False,
+) -> None:
+    """Bring the units to those of a complete table; a unit that it lacks is closed."""
+    from cli.units import import_units_command
+
+    run_async(import_units_command(read_settings(), file, force=force))
+
+
+@units_app.command("export")
+def units_export_command(file: _Out = None) -> None:
+    """Write the units as the table that `units import` reads."""
+    from cli.units import export_units_command
+
+    run_async(export_units_command(read_settings(), file))
+
+
+@units_app.command("import-classes")
+def units_import_classes_command(file: _Table) -> None:
+    """Put a complete table of one's own in place of the classes of complaints."""
+    from cli.units import import_classes_command
+
+    run_async(import_classes_command(read_settings(), file))
+
+
+@units_app.command("export-classes")
+def units_export_classes_command(file: _Out = None) -> None:
+    """Write the classes of complaints as the table that `units import-classes` reads."""
+    from cli.units import export_classes_command
+
+    run_async(export_classes_command(read_settings(), file))
 
 
 @demo_app.command("clear")

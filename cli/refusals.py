@@ -12,6 +12,10 @@ TEXTS = {
     "ACCOUNT_CLOSED": "The account is being deleted.",
     "TOO_MANY_SUBSCRIPTIONS": "The account follows as many topics as it may.",
     "INVALID_TEXT": "{field} must have 1 to {maximum} characters.",
+    "INVALID_TABLE": "Line {line}, column {column}: {reason}. Nothing was imported.",
+    "UNITS_SHRUNK": "This table lacks {missing} of the {units} units. "
+    "Nothing was changed; add --force if they are really gone.",
+    "LIST_CHANGED": "Somebody else has just replaced {list}. Try again.",
     "CATALOGUE_SHRUNK": "This full load lacks {missing} of the {items} items of feed {feed}. "
     "None was withdrawn; add --force if they are really gone.",
     "CALENDAR_NOT_PUBLISHED": "The working days of {year} are not known. Once the State Council has published "

@@ -1,23 +1,25 @@
 """What complaints are about: a list of classes on two levels, and guessing the class from a text.
 
-The list is the product's own, after the subjects that 12345 centres publish; an operator's file may replace it.
-A group has a code of two digits, a class four digits that begin with its group's.
+The list is the product's own, after the subjects that 12345 centres publish; an operator's file may
+replace it. A group has a code of two digits, a class four digits that begin with its group's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
 
 from domain.errors import DomainError
+from domain.tables import InvalidTableError, Row
 from domain.text import compact, fold
 
 MAX_SUGGESTED: Final = 10
 _MAX_TEXT: Final = 2_000
 _NAME_WEIGHT: Final = 1.5
 _GROUP_SHARE: Final = 0.5
+REQUIRED: Final = ("code", "parent", "name")
 COLUMNS: Final = (
     "code",
     "parent",
@@ -34,12 +36,6 @@ class UnknownClassError(DomainError):
     """A code that is no class of complaints."""
 
     code = "UNKNOWN_COMPLAINT_CLASS"
-
-
-class InvalidTableError(DomainError):
-    """A row of a table of classes, units or guides cannot be used; says line, column and reason."""
-
-    code = "INVALID_TABLE"
 
 
 class ComplaintClass(Struct, frozen=True):
@@ -126,53 +122,39 @@ class ClassList:
         return [code for _, code in sorted(ranked)[: min(first, MAX_SUGGESTED)]]
 
 
-def read_classes(rows: Iterable[Mapping[str, str | None]]) -> ClassList:
+def read_classes(rows: Iterable[Row]) -> ClassList:
     """Make a list from the rows of a table with the columns `COLUMNS`.
 
     Raises: InvalidTableError naming line (the header is line 1), column and reason; nothing is half read.
     """
     classes: dict[str, ComplaintClass] = {}
-    lines: dict[str, int] = {}
-    for line, row in enumerate(rows, 2):
-        each = _read_class(line, row)
+    lines: dict[str, Row] = {}
+    for row in rows:
+        each = _read_class(row)
         if each.code in classes:
-            raise InvalidTableError(line=line, column="code", reason=f"{each.code} is already there")
-        classes[each.code], lines[each.code] = each, line
+            raise row.wrong("code", f"{each.code} is already there")
+        classes[each.code], lines[each.code] = each, row
     for code, each in classes.items():
         if each.parent_code is not None and each.parent_code not in classes:
-            raise InvalidTableError(line=lines[code], column="parent", reason="no such group")
+            raise lines[code].wrong("parent", "no such group")
     if not classes:
         raise InvalidTableError(line=1, column="code", reason="the table is empty")
     return ClassList(classes.values())
 
 
-def _read_class(line: int, row: Mapping[str, str | None]) -> ComplaintClass:
-    def text(column: str, longest: int, *, required: bool = False) -> str:
-        value = (row.get(column) or "").strip()
-        if required and not value:
-            raise InvalidTableError(line=line, column=column, reason="is empty")
-        if len(value) > longest:
-            raise InvalidTableError(line=line, column=column, reason=f"is longer than {longest}")
-        return value
-
-    def flag(column: str) -> bool:
-        value = text(column, 5).lower()
-        if value not in ("", "0", "1", "true", "false"):
-            raise InvalidTableError(line=line, column=column, reason="is neither 0 nor 1")
-        return value in ("1", "true")
-
-    code, parent = text("code", 4, required=True), text("parent", 2)
+def _read_class(row: Row) -> ComplaintClass:
+    code, parent = row.text("code", 4, required=True), row.text("parent", 2)
     if not (code.isascii() and code.isdigit() and len(code) in (2, 4)):
-        raise InvalidTableError(line=line, column="code", reason="is not 2 or 4 digits")
+        raise row.wrong("code", "is not 2 or 4 digits")
     if parent != (code[:2] if len(code) == 4 else ""):
-        raise InvalidTableError(line=line, column="parent", reason="does not begin the code")
+        raise row.wrong("parent", "does not begin the code")
     return ComplaintClass(
         code=code,
         parent_code=parent or None,
-        name=text("name", 40, required=True),
-        name_en=text("name_en", 80),
-        is_convenience=flag("is_convenience"),
-        is_environmental=flag("is_environmental"),
-        duty=text("duty", 40),
-        keywords=tuple(filter(None, (each.strip() for each in text("keywords", 1_000).split(";")))),
+        name=row.text("name", 40, required=True),
+        name_en=row.text("name_en", 80),
+        is_convenience=row.flag("is_convenience"),
+        is_environmental=row.flag("is_environmental"),
+        duty=row.text("duty", 40),
+        keywords=row.parts("keywords", 1_000),
     )

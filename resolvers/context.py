@@ -14,6 +14,7 @@ from domain.errors import DomainError
 if TYPE_CHECKING:
     from loaders.catalogue import Freshness
     from loaders.catalogue_snapshot import CatalogueSnapshot
+    from loaders.units import Units
     from notifications.live import LiveHub
     from operations.account import Identity
     from operations.devices import Devices
@@ -41,6 +42,7 @@ class Stores(Struct, frozen=True):
     personal: tuple[PersonalStore, ...]
     devices: Devices | None = None
     messages: Messages | None = None
+    units: Units | None = None
 
 
 def _no_words(error: DomainError) -> str:

@@ -12,10 +12,11 @@ from resolvers.catalogue import CatalogueQuery
 from resolvers.desk import DeskRootQuery
 from resolvers.devices import DevicesMutation
 from resolvers.messages import MessagesMutation, MessagesSubscription
+from resolvers.units import UnitsQuery
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(CatalogueQuery, AccountQuery, DeskRootQuery):
+class Query(CatalogueQuery, AccountQuery, UnitsQuery, DeskRootQuery):
     """The root of reading: public data here, a citizen's own under `viewer`, staff's work under `desk`."""
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.complaint_classes import InvalidTableError, UnknownClassError, read_classes
+from domain.complaint_classes import UnknownClassError, read_classes
+from domain.tables import InvalidTableError, Row
 from loaders.complaint_classes import shipped_classes
 
 ROW = {"code": "0101", "parent": "01", "name": "垃圾清运", "name_en": "Waste"}
@@ -91,5 +92,5 @@ def test_groups_and_unknown_codes_are_no_class_of_a_complaint() -> None:
 )
 def test_a_wrong_table_says_where(rows: list[dict[str, str]], line: int, column: str) -> None:
     with pytest.raises(InvalidTableError) as refused:
-        read_classes(rows)
+        read_classes(Row(line, values) for line, values in enumerate(rows, 2))
     assert (refused.value.params["line"], refused.value.params["column"]) == (line, column)
