@@ -117,6 +117,12 @@ class ComplaintStage(StrEnum):
     RATING_ASKED = "RATING_ASKED"
     CALLED_BACK = "CALLED_BACK"
     CLOSED = "CLOSED"
+    REFUSED = "REFUSED"
+    ASKED = "ASKED"
+    EXTENDED = "EXTENDED"
+    MERGED = "MERGED"
+    REOPENED = "REOPENED"
+    MESSAGE = "MESSAGE"
 
 
 _COMPLAINT_STAGES: Final = {
@@ -127,6 +133,12 @@ _COMPLAINT_STAGES: Final = {
     ComplaintStage.RATING_ASKED: ("等待您的评价", "waits for your rating"),
     ComplaintStage.CALLED_BACK: ("已回访", "was followed up by a call"),
     ComplaintStage.CLOSED: ("已办结", "was closed"),
+    ComplaintStage.REFUSED: ("不属于12345受理范围，已告知受理渠道", "is not for 12345; see who it is for"),
+    ComplaintStage.ASKED: ("需要您补充情况", "needs more from you"),
+    ComplaintStage.EXTENDED: ("已批准延长办理期限", "was given more time"),
+    ComplaintStage.MERGED: ("已与同一事项的诉求合并办理", "goes on together with another about the same"),
+    ComplaintStage.REOPENED: ("已重新办理", "was reopened"),
+    ComplaintStage.MESSAGE: ("有新的留言", "has a new message"),
 }
 
 

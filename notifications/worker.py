@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -58,6 +58,14 @@ class WorkerConfig(Struct, frozen=True):
     inbox_days: int = 365
     """So long inbox rows are kept."""
     drain_s: float = 10.0
+
+
+class Chore(Struct, frozen=True):
+    """Something that a worker does again and again beside its jobs, every `interval_s` seconds."""
+
+    name: str
+    work: Callable[[], Awaitable[object]]
+    interval_s: float
 
 
 class Worker(Struct, frozen=True):
@@ -174,6 +182,7 @@ async def run(
     stop: asyncio.Event,
     *,
     decide: DecideChannels | None = None,
+    chores: Sequence[Chore] = (),
 ) -> None:
     """Run a worker until `stop` is set; what is being sent then is finished first, for `drain_s` at most."""
     logging.getLogger("taskiq").setLevel(logging.ERROR)
@@ -185,6 +194,10 @@ async def run(
             asyncio.create_task(_repeat("observe", worker.sweeper.observe, _OBSERVE_S, stop)),
             asyncio.create_task(_repeat("digests", worker.digests.send_due, _DIGESTS_S, stop)),
             asyncio.create_task(_repeat("retention", worker.retention.go_on, _RETENTION_S, stop)),
+            *(
+                asyncio.create_task(_repeat(chore.name, chore.work, chore.interval_s, stop))
+                for chore in chores
+            ),
             *(
                 asyncio.create_task(
                     worker.queue.work(lane, worker.handlers(), stop, concurrency=16 * config.concurrency)

@@ -274,6 +274,11 @@ class ComplaintStore:
         as_read = {"_id": complaint.number, "standing.version": complaint.standing.version}
         return bool((await self._complaints.update_one(as_read, change)).matched_count)
 
+    async def postpone(self, complaint: Complaint, until: datetime) -> None:
+        """Look at a complaint again later, unless it has changed meanwhile."""
+        as_read = {"_id": complaint.number, "standing.version": complaint.standing.version}
+        await self._complaints.update_one(as_read, {"$set": {"wake_at": until}})
+
     async def walk(self, after: str = "") -> list[Complaint]:
         """Give the next hundred complaints behind a number, for whoever goes through all of them."""
         found = self._complaints.find({"_id": {"$gt": after}}, sort=[("_id", 1)], limit=100)
