@@ -68,6 +68,16 @@ class UnknownTemplateError(DomainError):
     code = "UNKNOWN_TEMPLATE"
 
 
+class Target(Struct, frozen=True, gc=False):
+    """What a push to a device needs to know of it."""
+
+    id: str
+    account_id: str
+    channel: PushChannel
+    token: str
+    locale: DeviceLocale
+
+
 class Device(Struct, frozen=True):
     """One installation of the app, or one citizen's mini-program, that pushes can reach.
 
@@ -84,6 +94,11 @@ class Device(Struct, frozen=True):
     locale: DeviceLocale
     registered_at: datetime
     seen_at: datetime
+
+    @property
+    def target(self) -> Target:
+        """Give what a push needs to know."""
+        return Target(self.id, self.account_id, self.channel, self.token, self.locale)
 
 
 def check_device_id(device_id: str) -> None:

@@ -20,7 +20,7 @@ import structlog
 from msgspec import Struct
 from pymongo.errors import PyMongoError
 
-from domain.devices import Device
+from domain.devices import Target
 from domain.message_texts import Language, Text
 from domain.messages import (
     MAX_ATTEMPTS,
@@ -55,13 +55,13 @@ class DecideChannels(Protocol):
     """Says for each device whether a push goes out now, later or not at all: preferences, quiet hours."""
 
     async def __call__(
-        self, message: Message, channel: str, devices: Sequence[Device], *, now: datetime
+        self, message: Message, channel: str, devices: Sequence[Target], *, now: datetime
     ) -> Sequence[Verdict]:
         """Give a verdict for each device, in their order."""
 
 
 async def send_always(
-    message: Message, channel: str, devices: Sequence[Device], *, now: datetime
+    message: Message, channel: str, devices: Sequence[Target], *, now: datetime
 ) -> Sequence[Verdict]:
     """Send everything at once: for what citizens cannot choose."""
     return [SEND] * len(devices)
@@ -181,13 +181,13 @@ class Delivery:
         chunk: Chunk,
         message: Message,
         due: Sequence[int],
-        known: Mapping[str, Device],
+        known: Mapping[str, Target],
         texts: dict[tuple[str, Language], Text],
         now: datetime,
     ) -> list[_Flight]:
         """Ask the preferences and make the pushes of a delivery."""
         account = message.audience.account
-        targets: list[tuple[int, Device]] = []
+        targets: list[tuple[int, Target]] = []
         for index in due:
             device = known.get(chunk.devices[index])
             if device is None or (account is not None and device.account_id != account):
@@ -310,7 +310,7 @@ def _mark(chunk: Chunk, index: int, state: DeviceState, reason: str | None = Non
 
 
 def _push(
-    message: Message, device: Device, data: Mapping[str, str], texts: dict[tuple[str, Language], Text]
+    message: Message, device: Target, data: Mapping[str, str], texts: dict[tuple[str, Language], Text]
 ) -> Push:
     language = Language(device.locale.value)
     text = texts.get((message.id, language))

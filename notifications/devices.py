@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from domain.devices import Device
+from domain.devices import Target
 from store.devices import DeviceStore
 
 _FRESH_S: Final = 15.0
@@ -19,9 +19,9 @@ class RecentDevices:
 
     def __init__(self, store: DeviceStore) -> None:
         self._store = store
-        self._known: OrderedDict[str, tuple[float, Device]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[float, Target]] = OrderedDict()
 
-    def put(self, devices: Iterable[Device]) -> None:
+    def put(self, devices: Iterable[Target]) -> None:
         """Remember devices that were read just now."""
         now = time.monotonic()
         for device in devices:
@@ -35,10 +35,10 @@ class RecentDevices:
         for each in ids:
             self._known.pop(each, None)
 
-    async def get(self, ids: Sequence[str]) -> dict[str, Device]:
+    async def get(self, ids: Sequence[str]) -> dict[str, Target]:
         """Give the devices that exist among these ids."""
         oldest = time.monotonic() - _FRESH_S
-        found: dict[str, Device] = {}
+        found: dict[str, Target] = {}
         missing: list[str] = []
         for each in ids:
             # Taken out: every device of a delivery is asked for once.
@@ -48,5 +48,6 @@ class RecentDevices:
             else:
                 missing.append(each)
         if missing:
-            found.update(await self._store.list_by_id(missing))
+            read = await self._store.list_by_id(missing)
+            found.update((id, device.target) for id, device in read.items())
         return found

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from domain.devices import Device
+from domain.devices import Target
 from domain.ids import SHARDS, new_id
 from domain.messages import CHUNK_DEVICES, Message, MessageState, Step, StepNotAllowedError, due_part
 from notifications.devices import RecentDevices
@@ -33,6 +33,10 @@ from store.subscriptions import SubscriptionStore, shards_of_part
 log = structlog.get_logger(__name__)
 
 RECIPIENTS_PER_PART: Final = 2_000
+_TOGETHER_FROM: Final = 16
+"""Parts from which on a broadcast is large: a bucket of accounts has a row then, not each account."""
+_DEVICES_READ_FOR_ONE: Final = 5
+"""So many devices are read by whole shards in the time of one by its account."""
 _CHUNKS_PER_JOB: Final = 4
 _PRIVATE_PER_JOB: Final = 32
 _LIVE_TOPICS: Final = 1_000
@@ -44,7 +48,7 @@ class _Part(Struct):
     """Who is in one part of a broadcast."""
 
     accounts: list[str]
-    devices: list[Device]
+    targets: list[Target]
 
 
 class FanOut:
@@ -103,17 +107,17 @@ class FanOut:
     async def _write_private(self, messages: Sequence[Message]) -> None:
         begun, now = time.perf_counter(), self._clock()
         of_account = {message.id: message.audience.account or "" for message in messages}
-        devices = await self._devices.list_for_accounts(list(of_account.values()))
+        targets = await self._targets_of(list(of_account.values()))
         position = new_id(now)
         rows = [(of_account[message.id], message.id, message.kind) for message in messages]
         await self._inbox.insert(rows, position)
         new: list[Chunk] = []
         for message in messages:
-            by_channel = self._by_channel(devices.get(of_account[message.id], ()))
+            by_channel = self._by_channel(targets[of_account[message.id]])
             new += [first_chunk(message.id, channel, ids) for channel, ids in by_channel.items()]
         await self._deliveries.insert_first(new, now=now)
         await self._messages.finish([message.id for message in messages], recipients=1)
-        self._recent.put(each for owned in devices.values() for each in owned)
+        self._recent.put(each for owned in targets.values() for each in owned)
         await self._hand_over(Job.DELIVER, [chunk.id for chunk in new], Lane.EXPRESS, _PRIVATE_PER_JOB)
         await self._tell((account, message, position) for account, message, _ in rows)
         RECIPIENTS.inc(len(rows))
@@ -171,45 +175,50 @@ class FanOut:
             return _Part([], [])
         first, end = shards_of_part(number, message.splits)
         accounts = await self._subscriptions.list_accounts(message.audience.topics, first, end)
-        return _Part(accounts, await self._devices_of(accounts, first, end))
+        return _Part(accounts, await self._targets_of_part(accounts, first, end))
 
     async def _write_part(self, message: Message, part: _Part) -> bool:
         """Write one part; False when the fan-out of this message is not ours to go on with."""
         begun, now, accounts = time.perf_counter(), self._clock(), part.accounts
         position = new_id(now)
-        await self._inbox.insert(((account, message.id, message.kind) for account in accounts), position)
+        if message.splits >= _TOGETHER_FROM:
+            await self._inbox.insert_together(accounts, message.id, message.kind, position)
+        else:
+            await self._inbox.insert(((account, message.id, message.kind) for account in accounts), position)
         ids: list[str] = []
-        for channel, owned in self._by_channel(part.devices).items():
+        for channel, owned in self._by_channel(part.targets).items():
             ids += await self._deliveries.insert_part(
                 message.id, channel, message.done, owned, CHUNK_DEVICES, now=now
             )
         if not await self._messages.advance(message, len(accounts), now + ANNOUNCED_WITHIN):
             return False
-        self._recent.put(part.devices)
+        self._recent.put(part.targets)
         await self._hand_over(Job.DELIVER_BROADCAST, ids, lane_of(message), _CHUNKS_PER_JOB)
         await self._tell_part(message, accounts, position)
         RECIPIENTS.inc(len(accounts))
         FANOUT_SECONDS.observe(time.perf_counter() - begun)
         return True
 
-    async def _devices_of(self, accounts: list[str], first: int, end: int) -> list[Device]:
-        """Fetch devices: all of the shards where that is quicker than asking for each account."""
+    async def _targets_of_part(self, accounts: list[str], first: int, end: int) -> list[Target]:
+        """Fetch devices: of everybody in the shards where that is quicker than asking for each account."""
         if time.monotonic() - self._counted_at > 60:
             self._device_count, self._counted_at = await self._devices.estimate(), time.monotonic()
-        if self._device_count * (end - first) / SHARDS < 3 * len(accounts):
-            wanted = set(accounts)
-            found = await self._devices.list_in_shards(first, end)
-            return [device for device in found if device.account_id in wanted]
-        by_account = await self._devices.list_for_accounts(accounts)
-        return [device for owned in by_account.values() for device in owned]
+        if self._device_count * (end - first) / SHARDS < _DEVICES_READ_FOR_ONE * len(accounts):
+            return await self._devices.list_targets(frozenset(accounts), first, end)
+        by_account = await self._targets_of(accounts)
+        return [target for owned in by_account.values() for target in owned]
+
+    async def _targets_of(self, accounts: Sequence[str]) -> dict[str, list[Target]]:
+        found = await self._devices.list_for_accounts(accounts)
+        return {account: [each.target for each in found.get(account, ())] for account in accounts}
 
     # --- both ---------------------------------------------------------------------------------------------
 
-    def _by_channel(self, devices: Iterable[Device]) -> dict[str, list[str]]:
+    def _by_channel(self, targets: Iterable[Target]) -> dict[str, list[str]]:
         by_channel: dict[str, list[str]] = defaultdict(list)
-        for device in devices:
-            if device.channel.value in self._channels:
-                by_channel[device.channel.value].append(device.id)
+        for target in targets:
+            if target.channel.value in self._channels:
+                by_channel[target.channel.value].append(target.id)
         return by_channel
 
     async def _hand_over(self, job: Job, ids: Sequence[str], lane: Lane, size: int) -> None:

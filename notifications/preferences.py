@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from domain.devices import Device, PushChannel
+from domain.devices import PushChannel, Target
 from domain.message_texts import DigestNotice
 from domain.messages import DROP, SEND, Message, Verdict, VerdictKind
 from domain.preferences import (
@@ -43,7 +43,7 @@ class ByPreferences:
         self._counted_at = float("-inf")
 
     async def __call__(
-        self, message: Message, channel: str, devices: Sequence[Device], *, now: datetime
+        self, message: Message, channel: str, devices: Sequence[Target], *, now: datetime
     ) -> Sequence[Verdict]:
         """Give a verdict for each device, in their order."""
         way = _WAY_OF_CHANNEL.get(channel, NotificationWay.PUSH)

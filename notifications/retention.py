@@ -1,4 +1,4 @@
-"""Retention: old messages leave the inboxes, a few accounts at a time, round and round."""
+"""Retention: what is too old goes, some of it at a time; and what broadcasts read is looked after."""
 
 from __future__ import annotations
 
@@ -8,31 +8,49 @@ from typing import Final
 
 import structlog
 
+from domain.ids import SHARDS
+from store.devices import DeviceStore
 from store.inbox import InboxStore
 
 log = structlog.get_logger(__name__)
 
-_PAGES_AT_ONCE: Final = 20
+_SHARDS_AT_ONCE: Final = 16
 
 
 class Retention:
-    """Walks through all inboxes, and remembers how far it has come."""
+    """Deletes old messages from the inboxes and devices nobody has seen for long.
 
-    def __init__(self, inbox: InboxStore, kept: timedelta, clock: Callable[[], datetime]) -> None:
+    Compares the targets of some shards with their devices, and remembers how far it has come.
+    """
+
+    def __init__(
+        self,
+        inbox: InboxStore,
+        devices: DeviceStore,
+        inbox_kept: timedelta,
+        devices_kept: timedelta,
+        clock: Callable[[], datetime],
+    ) -> None:
         self._inbox = inbox
-        self._kept = kept
+        self._devices = devices
+        self._inbox_kept = inbox_kept
+        self._devices_kept = devices_kept
         self._clock = clock
-        self._after = ""
+        self._shard = 0
 
     async def go_on(self) -> int:
-        """Look at the next accounts, at most 20,000, and count the rows that are gone."""
-        count, before = 0, self._clock() - self._kept
-        for _ in range(_PAGES_AT_ONCE):
-            last, gone = await self._inbox.delete_old(self._after, before=before)
-            count += gone
-            self._after = last or ""
-            if last is None:
-                break
-        if count:
-            log.info("retention.deleted", rows=count)
-        return count
+        """Do the next part of the work, and count the rows and devices that are gone."""
+        now = self._clock()
+        rows = await self._inbox.delete_old(before=now - self._inbox_kept)
+        devices = await self._devices.remove_stale(now=now, kept=self._devices_kept)
+        if rows or devices:
+            log.info("retention.deleted", rows=rows, devices=devices)
+        await self._repair_targets()
+        return rows + devices
+
+    async def _repair_targets(self) -> None:
+        end = self._shard + _SHARDS_AT_ONCE
+        repaired = await self._devices.repair_targets(self._shard, end)
+        self._shard = end % SHARDS
+        if repaired:
+            log.warning("retention.targets_repaired", targets=repaired)

@@ -15,6 +15,7 @@ from prometheus_client import start_http_server
 from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
+from domain.devices import MAX_DEVICE_AGE
 from notifications.channels.base import Channel
 from notifications.delivery import DecideChannels, Delivery
 from notifications.devices import RecentDevices
@@ -57,6 +58,8 @@ class WorkerConfig(Struct, frozen=True):
     metrics_port: int = 0
     inbox_days: int = 365
     """So long inbox rows are kept."""
+    device_days: int = MAX_DEVICE_AGE.days
+    """So long devices are kept that were not seen."""
     drain_s: float = 10.0
 
 
@@ -98,6 +101,7 @@ def make_worker(
     decide: DecideChannels | None = None,
     concurrency: int = 4,
     inbox_kept: timedelta = KEPT,
+    devices_kept: timedelta = MAX_DEVICE_AGE,
 ) -> Worker:
     """Put the parts of a worker together; `decide` None: by the citizens' preferences."""
     clock = clock or _utc_now
@@ -130,7 +134,7 @@ def make_worker(
     )
     sweeper = Sweeper(messages, deliveries, workers, queue, fan_out, delivery, clock)
     summaries = Digests(digests, messages, deliveries, devices, queue, channels, clock)
-    retention = Retention(inbox, inbox_kept, clock)
+    retention = Retention(inbox, devices, inbox_kept, devices_kept, clock)
     return Worker(queue, fan_out, delivery, sweeper, summaries, retention, workers)
 
 
@@ -170,6 +174,7 @@ async def open_worker(
                 decide=decide,
                 concurrency=config.concurrency,
                 inbox_kept=timedelta(days=config.inbox_days),
+                devices_kept=timedelta(days=config.device_days),
             )
     finally:
         await queue.aclose()

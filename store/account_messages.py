@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
 from pymongo.asynchronous.database import AsyncDatabase
 
 from domain.devices import PushChannel
 from store.deliveries import chunk_id
+from store.inbox import InboxStore
 from store.keys import KEY_BATCH, LONG_AGO, chunks
 
 Document = dict[str, Any]
@@ -20,7 +22,7 @@ class AccountMessages:
     """Exports and erases an account's inbox, the messages to it alone, and their deliveries."""
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
-        self._inbox = database["inbox"]
+        self._inbox = InboxStore(database)
         self._messages = database["messages"]
         self._deliveries = database["deliveries"]
         self._dead = database["dead_letters"]
@@ -32,23 +34,23 @@ class AccountMessages:
 
     async def export_account(self, account_id: str) -> list[Document]:
         """Give an account's inbox with what every message says; instants are UTC."""
-        rows = await self._inbox.find({"account": account_id}).to_list()
+        rows = await self._inbox.list_all(account_id)
         found: dict[str, Document] = {}
-        for some in chunks((row["message"] for row in rows), KEY_BATCH):
+        for some in chunks((row.message for row in rows), KEY_BATCH):
             async for message in self._messages.find({"_id": {"$in": some}}, {"payload": 1, "created_at": 1}):
                 found[message["_id"]] = message
         return [
             {
-                **{key: value for key, value in row.items() if key not in ("_id", "account")},
-                "payload": found.get(row["message"], {}).get("payload"),
-                "created_at": found.get(row["message"], {}).get("created_at"),
+                **msgspec.structs.asdict(row),
+                "payload": found.get(row.message, {}).get("payload"),
+                "created_at": found.get(row.message, {}).get("created_at"),
             }
             for row in rows
         ]
 
     async def erase_account(self, account_id: str, *, now: datetime) -> int:
         """Forget an account's inbox and the messages to it alone; count the documents; may be run again."""
-        ids = [row["message"] async for row in self._inbox.find({"account": account_id}, {"message": 1})]
+        ids = [row.message for row in await self._inbox.list_all(account_id)]
         # Those that wait for their fan-out have no row yet.
         waiting = {"wake_at": {"$gt": LONG_AGO, "$lt": _FAR}, "audience.account": account_id}
         ids += [message["_id"] async for message in self._messages.find(waiting, {"_id": 1})]
@@ -59,8 +61,7 @@ class AccountMessages:
             campaigns = {"composed": {"$gt": ""}, f"campaign.{role}": account_id}
             await self._messages.update_many(campaigns, {"$set": {f"campaign.{role}": "deleted"}})
         count = await self.forget(account_id, ids)
-        count += (await self._inbox.delete_many({"account": account_id})).deleted_count
-        return count
+        return count + await self._inbox.delete_all(account_id)
 
     async def forget(self, account_id: str, ids: Iterable[str]) -> int:
         """Forget those of these messages that are for this account alone, with their deliveries; count."""

@@ -1,10 +1,14 @@
-"""Devices in MongoDB: `devices`, `_id` = the device's id; a token belongs to one device at most."""
+"""Devices in MongoDB: `devices`, `_id` = the device's id; a token belongs to one device at most.
+
+What broadcasts need of them is copied (store/targets.py): after the device, and looked at again after that,
+so that of several changes at once the last one stands in the copy. A process that dies in between leaves a
+copy that is not like its device; `repair_targets`, run round and round, finds those.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
-from itertools import islice
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -14,21 +18,15 @@ from pymongo import ASCENDING, DeleteOne
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
-from domain.devices import MAX_DEVICE_AGE, MAX_DEVICES, Device
+from domain.devices import MAX_DEVICE_AGE, MAX_DEVICES, Device, Target
 from domain.ids import shard_of
+from store.keys import KEY_BATCH, LONG_AGO, WRITE_BATCH, chunks
+from store.targets import TargetStore
 
 Document = dict[str, Any]
-_KEY_BATCH = 64  # the embedded engine answers `$in` in quadratic time
-_WRITE_BATCH = 1000
 _ATTEMPTS = 5
 
 _log = structlog.get_logger()
-
-
-def _chunks(values: Iterable[str], size: int) -> Iterator[list[str]]:
-    iterator = iter(values)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
 
 
 def _document(device: Device) -> Document:
@@ -51,6 +49,7 @@ class DeviceStore:
     def __init__(self, database: AsyncDatabase[Document]) -> None:
         options: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
         self._devices = database.with_options(codec_options=options)["devices"]
+        self._targets = TargetStore(database)
 
     async def ensure_indexes(self) -> None:
         """Create the indexes that the queries need; cheap when they exist."""
@@ -61,11 +60,8 @@ class DeviceStore:
             [("channel", ASCENDING), ("token", ASCENDING)], name="token", unique=True
         )
         await self._devices.create_index([("shard", ASCENDING)], name="shard")
-        await self._devices.create_index(
-            [("seen_at", ASCENDING)],
-            name="seen_at",
-            expireAfterSeconds=int(MAX_DEVICE_AGE.total_seconds()),
-        )
+        await self._devices.create_index([("seen_at", ASCENDING)], name="seen_at")
+        await self._targets.ensure_indexes()
 
     async def upsert(self, device: Device) -> Device:
         """Write a device and give it back as it is stored.
@@ -75,34 +71,72 @@ class DeviceStore:
         `MAX_DEVICES` the account's devices that were not seen for longest are removed.
         """
         for attempt in range(1, _ATTEMPTS + 1):
-            await self._devices.delete_many(
-                {"channel": device.channel.value, "token": device.token, "_id": {"$ne": device.id}}
-            )
+            others = {"channel": device.channel.value, "token": device.token, "_id": {"$ne": device.id}}
+            await self._delete(await self._list(others))
             try:
                 stored = await self._write(device)
                 break
             except DuplicateKeyError:
-                # Two phones report one token at the same moment: the later one has it.
+                # Two phones report one token at the same moment, or two people one device: the later has it.
                 if attempt == _ATTEMPTS:
                     raise
+        await self._copy(stored.target)
         await self._cap(device)
         return stored
 
     async def _write(self, device: Device) -> Device:
-        known = await self._devices.find_one({"_id": device.id}, ("account_id", "registered_at"))
-        ours = known is not None and known["account_id"] == device.account_id
-        since = known["registered_at"] if known is not None and ours else device.registered_at
+        known = await self.find(device.id)
+        ours = known is not None and known.account_id == device.account_id
+        since = known.registered_at if known is not None and ours else device.registered_at
+        if known is not None and not ours:
+            await self._targets.remove([known.target])
         stored = msgspec.structs.replace(device, registered_at=since)
+        as_read = {"_id": device.id, "account_id": device.account_id if known is None else known.account_id}
         await self._devices.update_one(
-            {"_id": device.id}, {"$set": _document(device) | {"registered_at": since}}, upsert=True
+            as_read, {"$set": _document(device) | {"registered_at": since}}, upsert=True
         )
         return stored
 
+    async def _copy(self, target: Target) -> None:
+        """Copy a device to the targets; what became of it meanwhile counts."""
+        for _ in range(_ATTEMPTS):
+            await self._targets.put(target)
+            device = await self.find(target.id)
+            if device is not None and device.target == target:
+                return
+            await self._targets.remove([target])
+            if device is None:
+                return
+            target = device.target
+
+    async def _delete(self, devices: Sequence[Device], condition: Document | None = None) -> int:
+        """Delete devices that still have the token with which they were read, and count them."""
+        removed = 0
+        for some in chunks(devices, WRITE_BATCH):
+            requests = [
+                DeleteOne({"_id": each.id, "token": each.token, **(condition or {})}) for each in some
+            ]
+            removed += (await self._devices.bulk_write(requests, ordered=False)).deleted_count
+            await self._targets.remove(each.target for each in some)
+            for left in (await self.list_by_id([each.id for each in some])).values():
+                await self._copy(left.target)
+        return removed
+
     async def _cap(self, newest: Device) -> None:
         devices = await self.list_for_account(newest.account_id)
-        others = [device.id for device in devices if device.id != newest.id]
-        if excess := others[MAX_DEVICES - 1 :]:
-            await self._devices.delete_many({"_id": {"$in": excess}, "account_id": newest.account_id})
+        others = [device for device in devices if device.id != newest.id]
+        await self._delete(others[MAX_DEVICES - 1 :], {"account_id": newest.account_id})
+
+    async def load(self, devices: Iterable[Device]) -> None:
+        """Register many devices that are new: for moving in from another system."""
+        targets: list[Target] = []
+        for some in chunks(devices, WRITE_BATCH):
+            documents = [
+                {"_id": each.id, **_document(each), "registered_at": each.registered_at} for each in some
+            ]
+            await self._devices.insert_many(documents, ordered=False)
+            targets += [each.target for each in some]
+        await self._targets.put_new(targets)
 
     async def find(self, device_id: str) -> Device | None:
         """Find a device by its id, whosever it is."""
@@ -111,8 +145,8 @@ class DeviceStore:
 
     async def list_for_account(self, account_id: str) -> list[Device]:
         """List an account's devices, the one seen last first."""
-        documents = await self._devices.find({"account_id": account_id}).to_list()
-        return sorted(map(_device, documents), key=lambda device: (device.seen_at, device.id), reverse=True)
+        devices = await self._list({"account_id": account_id})
+        return sorted(devices, key=lambda device: (device.seen_at, device.id), reverse=True)
 
     async def list_for_accounts(self, account_ids: Collection[str]) -> dict[str, list[Device]]:
         """Fetch the devices of many accounts; those without any are left out.
@@ -120,19 +154,30 @@ class DeviceStore:
         One query for every 64 accounts.
         """
         found: dict[str, list[Device]] = {}
-        for chunk in _chunks(dict.fromkeys(account_ids), _KEY_BATCH):
+        for chunk in chunks(dict.fromkeys(account_ids), KEY_BATCH):
             for document in await self._devices.find({"account_id": {"$in": chunk}}).to_list():
                 device = _device(document)
                 found.setdefault(device.account_id, []).append(device)
         return found
 
-    async def list_in_shards(self, first: int, end: int) -> list[Device]:
-        """Fetch the devices of all accounts in the shards from `first` until before `end`.
+    async def list_targets(self, accounts: Collection[str], first: int, end: int) -> list[Target]:
+        """Give where pushes to these accounts go, all of them in the shards from `first` until before `end`.
 
-        For broadcasts that reach a good part of all accounts: a range is read in a third of the time.
+        Reads the targets of everybody in these shards, a thousand in the time of some hundred devices.
         """
-        found = self._devices.find({"shard": {"$gte": first, "$lt": end}})
-        return [_device(document) async for document in found]
+        return await self._targets.list_in_shards(first, end, accounts)
+
+    async def repair_targets(self, first: int, end: int) -> int:
+        """Make the targets of some shards like their devices, and count those that were not."""
+        found = await self._list({"shard": {"$gte": first, "$lt": end}})
+        wanted = {device.target for device in found}
+        targets = await self._targets.list_in_shards(first, end)
+        wrong = [target for target in targets if target not in wanted]
+        missing = wanted.difference(targets)
+        await self._targets.remove(wrong)
+        for target in missing:
+            await self._copy(target)
+        return len(wrong) + len(missing)
 
     async def estimate(self) -> int:
         """Estimate how many devices there are."""
@@ -141,15 +186,15 @@ class DeviceStore:
     async def list_by_id(self, device_ids: Collection[str]) -> dict[str, Device]:
         """Fetch devices by id; unknown ids are left out. One query for every 64 devices."""
         found: dict[str, Device] = {}
-        for chunk in _chunks(dict.fromkeys(device_ids), _KEY_BATCH):
+        for chunk in chunks(dict.fromkeys(device_ids), KEY_BATCH):
             for document in await self._devices.find({"_id": {"$in": chunk}}).to_list():
                 found[document["_id"]] = _device(document)
         return found
 
     async def remove(self, account_id: str, device_id: str) -> bool:
         """Remove a device of an account and tell whether it was there."""
-        result = await self._devices.delete_one({"_id": device_id, "account_id": account_id})
-        return result.deleted_count == 1
+        own = {"_id": device_id, "account_id": account_id}
+        return bool(await self._delete(await self._list(own), {"account_id": account_id}))
 
     async def remove_tokens(
         self, device_ids: Collection[str], reason: str, *, tokens: Mapping[str, str] | None = None
@@ -159,24 +204,18 @@ class DeviceStore:
         `reason` is the channel's word for it. `tokens` says by device id which token was found dead: a device
         that has refreshed it meanwhile stays. Always give it after a push was sent.
         """
-        removed = 0
-        for chunk in _chunks(dict.fromkeys(device_ids), _WRITE_BATCH):
-            if tokens is None:
-                requests = [DeleteOne({"_id": id_}) for id_ in chunk]
-            else:
-                requests = [DeleteOne({"_id": id_, "token": tokens[id_]}) for id_ in chunk]
-            removed += (await self._devices.bulk_write(requests, ordered=False)).deleted_count
+        found = (await self.list_by_id(device_ids)).values()
+        removed = await self._delete(
+            [each for each in found if tokens is None or tokens[each.id] == each.token]
+        )
         if removed:
             _log.info("devices_removed", reason=reason, count=removed)
         return removed
 
-    async def remove_stale(self, *, now: datetime) -> int:
-        """Remove the devices not seen for `MAX_DEVICE_AGE` and tell how many there were.
-
-        A server does so by its index; the embedded engine needs to be asked.
-        """
-        result = await self._devices.delete_many({"seen_at": {"$lt": now - MAX_DEVICE_AGE}})
-        return result.deleted_count
+    async def remove_stale(self, *, now: datetime, kept: timedelta = MAX_DEVICE_AGE) -> int:
+        """Remove up to 1,000 devices that were not seen for `kept`, and tell how many there were."""
+        stale = {"seen_at": {"$gt": LONG_AGO, "$lt": now - kept}}
+        return await self._delete(await self._list(stale, WRITE_BATCH), stale)
 
     async def export_account(self, account_id: str) -> list[Document]:
         """Give everything that is kept about the devices of an account, the one seen last first."""
@@ -188,4 +227,9 @@ class DeviceStore:
 
     async def erase_account(self, account_id: str, *, now: datetime) -> int:
         """Remove all devices of an account; count them."""
-        return (await self._devices.delete_many({"account_id": account_id})).deleted_count
+        count = await self._delete(await self._list({"account_id": account_id}), {"account_id": account_id})
+        await self._targets.erase_account(account_id)
+        return count
+
+    async def _list(self, query: Document, most: int = 0) -> list[Device]:
+        return [_device(each) for each in await self._devices.find(query, limit=most).to_list()]

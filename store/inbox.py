@@ -1,33 +1,41 @@
-"""Inboxes in MongoDB: `inbox`, one row for each message of an account, `_id` = `<account>:<message>`.
+"""Inboxes in MongoDB: `inbox`, one row for each message of an account, or for each of a bucket of accounts.
 
-`position` sorts by when the row was written, so that a client that was away reads on from its cursor; rows of
-one job share it and sort by their message. A row without `read_at` is unread, one without `archived_at` is in
-the inbox proper.
+A private message and a small broadcast have a row for each account: `_id` = `<account>:<message>`, `owner` =
+the account. A large broadcast has one for each bucket (domain.ids.bucket_of): `_id` = `#<bucket>:<message>`,
+`owner` = `#<bucket>`, with all of its recipients there in `accounts`. Either way `read` and `archived` say by
+account since when: a message that is in neither is unread, in the inbox proper. What is asked and changed is
+the same for both, in one call.
 
-Old rows are deleted account by account (`delete_old`): an index for a TTL would make a fan-out take half as
-long again in the embedded engine.
+`place` = `<position>.<message>`: a position sorts by when the row was written, so that a client that was away
+reads on from its cursor; rows of one job share it and sort by their message. It is one field, because the
+embedded engine uses no index for a condition with `$or`, and one owner a call, because it uses the wrong one
+for several owners and a range.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, Final
 
-import msgspec
 from msgspec import Struct
 from pymongo import ASCENDING, DESCENDING
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError
 
-from domain.ids import floor_id, time_of
+from domain.ids import bucket_of, floor_id, time_of
 from store.keys import KEY_BATCH, WRITE_BATCH, chunks, duplicates
 
 Document = dict[str, Any]
 KEPT: Final = timedelta(days=365)
-_PAGE: Final = 1_000
 MOST_COUNTED: Final = 5_000
 """Unread messages are counted among so many newest ones."""
+_BUCKETS_PER_WRITE: Final = 128
+_FIRST: Final = "0"  # sorts before every place
+_LAST: Final = "~"
 
 
 class Place(Struct, frozen=True):
@@ -35,6 +43,11 @@ class Place(Struct, frozen=True):
 
     position: str
     message: str
+
+    @property
+    def key(self) -> str:
+        """Give the text that sorts as places do."""
+        return f"{self.position}.{self.message}"
 
 
 class InboxRow(Struct, frozen=True):
@@ -70,21 +83,17 @@ class InboxStore:
 
     async def ensure_indexes(self) -> None:
         """Make the indexes."""
-        await self._inbox.create_index([("account", ASCENDING), ("position", ASCENDING)], name="account")
+        await self._inbox.create_index([("owner", ASCENDING), ("place", ASCENDING)], name="owner")
+        await self._inbox.create_index([("place", ASCENDING)], name="place")
+
+    # --- fan-out ------------------------------------------------------------------------------------------
 
     async def insert(self, rows: Iterable[tuple[str, str, str]], position: str) -> int:
         """Insert rows of (account, message, kind) that are not there yet, and tell how many were new."""
         new = 0
         for batch in chunks(rows, WRITE_BATCH):
             documents = [
-                {
-                    "_id": f"{account}:{message}",
-                    "account": account,
-                    "message": message,
-                    "kind": kind,
-                    "position": position,
-                }
-                for account, message, kind in batch
+                _document(account, [account], message, kind, position) for account, message, kind in batch
             ]
             try:
                 await self._inbox.insert_many(documents, ordered=False)
@@ -92,6 +101,20 @@ class InboxStore:
             except BulkWriteError as error:
                 new += len(batch) - len(duplicates(error))
         return new
+
+    async def insert_together(self, accounts: Iterable[str], message: str, kind: str, position: str) -> None:
+        """Insert one message for many accounts, a row for each bucket; whoever has it keeps it as it is."""
+        by_bucket: dict[str, list[str]] = defaultdict(list)
+        for account in accounts:
+            by_bucket[_bucket(account)].append(account)
+        for buckets in chunks(sorted(by_bucket), _BUCKETS_PER_WRITE):
+            documents = [_document(each, by_bucket[each], message, kind, position) for each in buckets]
+            try:
+                await self._inbox.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                for index in duplicates(error):
+                    change = {"$addToSet": {"accounts": {"$each": documents[index]["accounts"]}}}
+                    await self._inbox.update_one({"_id": documents[index]["_id"]}, change)
 
     # --- reading ------------------------------------------------------------------------------------------
 
@@ -105,26 +128,24 @@ class InboxStore:
         archived: bool = False,
     ) -> list[InboxRow]:
         """List at most `first` rows of an account, newest first, those behind the place `before`."""
-        query: Document = {"account": account, "archived_at": {"$ne": None} if archived else None}
+        query: Document = {f"archived.{account}": {"$ne": None} if archived else None}
         if kind is not None:
             query["kind"] = kind
         if before is not None:
-            query["$or"] = _beyond(before, "$lt")
-        order = [("position", DESCENDING), ("message", DESCENDING)]
-        return [_row(each) async for each in self._inbox.find(query, sort=order, limit=first)]
+            query["place"] = {"$gte": _FIRST, "$lt": before.key}
+        return await self._list(account, query, DESCENDING, first)
 
     async def list_after(self, account: str, first: int, after: Place) -> list[InboxRow]:
         """List at most `first` rows of an account that stand after a place, oldest first."""
-        query = {"account": account, "$or": _beyond(after, "$gt")}
-        order = [("position", ASCENDING), ("message", ASCENDING)]
-        return [_row(each) async for each in self._inbox.find(query, sort=order, limit=first)]
+        return await self._list(account, {"place": {"$gt": after.key, "$lt": _LAST}}, ASCENDING, first)
 
     async def list_by_message(self, account: str, messages: Sequence[str]) -> dict[str, InboxRow]:
         """Give an account's rows of these messages, by message."""
         found = {}
         for some in chunks(_ids(account, messages), KEY_BATCH):
-            async for document in self._inbox.find({"_id": {"$in": some}}):
-                row = _row(document)
+            query = {"_id": {"$in": some}, "accounts": account}
+            async for document in self._inbox.find(query, _shown_to(account)):
+                row = _row(document, account)
                 found[row.message] = row
         return found
 
@@ -132,86 +153,133 @@ class InboxStore:
         """Count an account's unread messages outside of the archive by kind, among its newest 5,000."""
         counted = await self._inbox.aggregate(
             [
-                {"$match": {"account": account}},
-                {"$sort": {"position": DESCENDING, "message": DESCENDING}},
+                {"$match": {"owner": {"$in": _owners(account)}, "accounts": account}},
+                {"$sort": {"place": DESCENDING}},
                 {"$limit": MOST_COUNTED},
-                {"$match": {"read_at": None, "archived_at": None}},
+                {"$match": {f"read.{account}": None, f"archived.{account}": None}},
                 {"$group": {"_id": "$kind", "count": {"$sum": 1}}},
             ]
         )
         return {group["_id"]: group["count"] async for group in counted}
 
+    async def list_all(self, account: str) -> list[InboxRow]:
+        """Give all rows of an account, the oldest first: for its export and its deletion."""
+        return await self._list(account, {}, ASCENDING, 0)
+
+    async def _list(self, account: str, query: Document, direction: int, first: int) -> list[InboxRow]:
+        async def of_owner(owner: str) -> list[Document]:
+            found = self._inbox.find(
+                {"owner": owner, "accounts": account, **query},
+                _shown_to(account),
+                sort=[("place", direction)],
+                limit=first,
+            )
+            return await found.to_list()
+
+        own, shared = await asyncio.gather(*map(of_owner, _owners(account)))
+        both = sorted(own + shared, key=itemgetter("place"), reverse=direction == DESCENDING)
+        return [_row(document, account) for document in (both[:first] if first else both)]
+
     # --- what a citizen does ------------------------------------------------------------------------------
 
     async def mark_read(self, account: str, messages: Sequence[str], *, now: datetime) -> int:
         """Mark rows as read; what was read before keeps its time."""
-        return await self._update(account, messages, {"read_at": None}, {"$set": {"read_at": now}})
+        read = f"read.{account}"
+        return await self._update(account, messages, {read: None}, {"$set": {read: now}})
 
     async def mark_read_until(self, account: str, last: Place, *, now: datetime) -> int:
         """Mark everything unread up to a place as read, that place included."""
-        query = {"account": account, "read_at": None, "$or": [*_beyond(last, "$lt"), _at(last)]}
-        return (await self._inbox.update_many(query, {"$set": {"read_at": now}})).modified_count
+        read, until = f"read.{account}", {"$gte": _FIRST, "$lte": last.key}
+        count = 0
+        for owner in _owners(account):
+            query = {"owner": owner, "accounts": account, read: None, "place": until}
+            count += (await self._inbox.update_many(query, {"$set": {read: now}})).modified_count
+        return count
 
     async def archive(self, account: str, messages: Sequence[str], *, now: datetime) -> int:
         """Put rows into the archive."""
-        return await self._update(account, messages, {"archived_at": None}, {"$set": {"archived_at": now}})
+        archived = f"archived.{account}"
+        return await self._update(account, messages, {archived: None}, {"$set": {archived: now}})
 
     async def restore(self, account: str, messages: Sequence[str]) -> int:
         """Take rows out of the archive."""
-        change = {"$unset": {"archived_at": ""}}
-        return await self._update(account, messages, {"archived_at": {"$ne": None}}, change)
+        archived = f"archived.{account}"
+        return await self._update(account, messages, {archived: {"$ne": None}}, {"$unset": {archived: ""}})
 
     async def delete(self, account: str, messages: Sequence[str]) -> int:
-        """Delete rows for good."""
+        """Delete rows for good; those of a bucket lose the account."""
         count = 0
         for some in chunks(_ids(account, messages), KEY_BATCH):
-            count += (await self._inbox.delete_many({"_id": {"$in": some}})).deleted_count
+            count += await self._forget(account, {"_id": {"$in": some}})
         return count
+
+    async def delete_all(self, account: str) -> int:
+        """Delete all rows of an account for good, and count them."""
+        return await self._forget(account, {})
+
+    async def _forget(self, account: str, query: Document) -> int:
+        own = await self._inbox.delete_many({**query, "owner": account})
+        taken_out = await self._inbox.update_many(
+            {**query, "owner": _bucket(account), "accounts": account},
+            {"$pull": {"accounts": account}, "$unset": {f"read.{account}": "", f"archived.{account}": ""}},
+        )
+        return own.deleted_count + taken_out.modified_count
 
     async def _update(
         self, account: str, messages: Sequence[str], as_read: Document, change: Document
     ) -> int:
         count = 0
         for some in chunks(_ids(account, messages), KEY_BATCH):
-            count += (await self._inbox.update_many({"_id": {"$in": some}, **as_read}, change)).modified_count
+            query = {"_id": {"$in": some}, "accounts": account, **as_read}
+            count += (await self._inbox.update_many(query, change)).modified_count
         return count
 
     # --- retention ----------------------------------------------------------------------------------------
 
-    async def delete_old(self, after: str, *, before: datetime) -> tuple[str | None, int]:
-        """Delete what some accounts were told before an instant.
+    async def delete_old(self, *, before: datetime) -> int:
+        """Delete the rows that were written before an instant, and count them."""
+        old = {"place": {"$gte": _FIRST, "$lt": floor_id(before)}}
+        return (await self._inbox.delete_many(old)).deleted_count
 
-        Looks at the accounts behind `after` and gives the last of them, None when there were no more, and
-        the number of rows that are gone.
-        """
-        page = self._inbox.find(
-            {"account": {"$gt": after}}, {"account": 1}, sort=[("account", ASCENDING)], limit=_PAGE
-        )
-        accounts = list(dict.fromkeys([each["account"] async for each in page]))
-        count = 0
-        for some in chunks(accounts, KEY_BATCH):
-            old = {"account": {"$in": some}, "position": {"$lt": floor_id(before)}}
-            count += (await self._inbox.delete_many(old)).deleted_count
-        return (accounts[-1] if accounts else None), count
+
+def _bucket(account: str) -> str:
+    return f"#{bucket_of(account):04x}"
+
+
+def _owners(account: str) -> tuple[str, str]:
+    return account, _bucket(account)
+
+
+def _document(owner: str, accounts: list[str], message: str, kind: str, position: str) -> Document:
+    return {
+        "_id": f"{owner}:{message}",
+        "owner": owner,
+        "accounts": accounts,
+        "kind": kind,
+        "place": Place(position, message).key,
+    }
 
 
 def _ids(account: str, messages: Iterable[str]) -> Iterable[str]:
-    return (f"{account}:{message}" for message in dict.fromkeys(messages))
+    """Name the rows that these messages have for an account, of which one at most exists for each."""
+    owners = _owners(account)
+    return (f"{owner}:{message}" for message in dict.fromkeys(messages) for owner in owners)
 
 
-def _beyond(place: Place, operator: str) -> list[Document]:
-    return [
-        {"position": {operator: place.position}},
-        {"position": place.position, "message": {operator: place.message}},
-    ]
+def _shown_to(account: str) -> Document:
+    """Leave out who else has a message."""
+    return {"kind": 1, "place": 1, f"read.{account}": 1, f"archived.{account}": 1}
 
 
-def _at(place: Place) -> Document:
-    return {"position": place.position, "message": place.message}
-
-
-def _row(document: Document) -> InboxRow:
-    return msgspec.convert(document, InboxRow)
+def _row(document: Document, account: str) -> InboxRow:
+    position, _, message = document["place"].partition(".")
+    return InboxRow(
+        message,
+        document["kind"],
+        position,
+        document.get("read", {}).get(account),
+        document.get("archived", {}).get(account),
+    )
 
 
 def place_at(instant: datetime) -> Place:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from domain.devices import Device, DeviceLocale, Platform, PushChannel
+from domain.devices import Device, DeviceLocale, Platform, PushChannel, Target
 from domain.message_texts import AirLevel, AirQuality, ApplicationProgress, ApplicationStep, BusArriving
 from domain.messages import (
     MAX_ATTEMPTS,
@@ -181,8 +181,8 @@ def test_a_private_message_reaches_each_device_once(play: Callable[..., None]) -
         assert "社会保障卡" not in push.body
         assert push.data == {"application": "a1", "kind": "APPLICATION_PROGRESS", "message": message.id}
         rows = await world.database["inbox"].find({}).to_list()
-        assert [(row["_id"], row["account"], row["kind"]) for row in rows] == [
-            (f"ann:{message.id}", "ann", "APPLICATION_PROGRESS")
+        assert [(row["_id"], row["accounts"], row["kind"]) for row in rows] == [
+            (f"ann:{message.id}", ["ann"], "APPLICATION_PROGRESS")
         ]
         assert (await world.messages.get(message.id)).state is MessageState.SENT
         assert await world.counts(message) == Counts(sent=2)
@@ -360,7 +360,7 @@ def test_preferences_hold_and_drop(play: Callable[..., None]) -> None:
     morning = NOW + timedelta(hours=3)
 
     async def decide(
-        message: Message, channel: str, devices: Sequence[Device], *, now: datetime
+        message: Message, channel: str, devices: Sequence[Target], *, now: datetime
     ) -> Sequence[Verdict]:
         assert channel == "fcm"
         kinds = {"ann": VerdictKind.HOLD if now < morning else VerdictKind.SEND, "bob": VerdictKind.DROP}
@@ -518,7 +518,7 @@ def test_an_account_s_messages_are_exported_and_forgotten(play: Callable[..., No
         assert sorted(left) == ["all", "bob"]
         assert await world.database["dead_letters"].count_documents({}) == 0
         assert await world.database["deliveries"].count_documents({}) >= 2
-        assert {row["account"] async for row in world.database["inbox"].find({})} == {"bob"}
+        assert {row["owner"] async for row in world.database["inbox"].find({})} == {"bob"}
 
     play(act)
 
