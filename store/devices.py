@@ -88,10 +88,11 @@ class DeviceStore:
         known = await self.find(device.id)
         ours = known is not None and known.account_id == device.account_id
         since = known.registered_at if known is not None and ours else device.registered_at
+        as_read = {"_id": device.id, "account_id": device.account_id}
         if known is not None and not ours:
             await self._targets.remove([known.target])
+            as_read = {"_id": device.id, "account_id": known.account_id, "token": known.token}
         stored = msgspec.structs.replace(device, registered_at=since)
-        as_read = {"_id": device.id, "account_id": device.account_id if known is None else known.account_id}
         await self._devices.update_one(
             as_read, {"$set": _document(device) | {"registered_at": since}}, upsert=True
         )
