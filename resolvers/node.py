@@ -10,12 +10,14 @@ import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 
 
-def describe_enum(enum: type[Enum], description: str, values: Mapping[str, str]) -> None:
-    """Make a domain enum a GraphQL enum with a description for each of its values.
+def describe_enum(
+    enum: type[Enum], description: str, values: Mapping[str, str], name: str | None = None
+) -> None:
+    """Make a domain enum a GraphQL enum, under its own name or another, with each of its values described.
 
     Raises: ValueError when a value has no description.
     """
-    strawberry.enum(enum, description=description)
+    strawberry.enum(enum, name=name, description=description)
     definition: StrawberryEnumDefinition = enum.__strawberry_definition__  # type: ignore[attr-defined]
     missing = {value.name for value in definition.values} ^ set(values)
     if missing:
