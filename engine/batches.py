@@ -7,16 +7,19 @@ from typing import Any, cast
 
 from strawberry.execution import optimized_is_awaitable as is_awaitable
 
-from engine.markers import Batch, Failed
+from engine.markers import Batch, Failed, Rest
 from engine.plan import Column, FieldPlan, Frame
 from engine.relation import Relation
-from engine.runtime import Run, complete_column, complete_values, settle
+from engine.runtime import Run, awaited, complete_column, complete_values, settle
 
 
-def ask(plan: FieldPlan, objects: Column, run: Run, frame: Frame | None) -> Batch | Column:
+def ask(
+    plan: FieldPlan, keys: Column | None, objects: Column, run: Run, frame: Frame | None
+) -> Batch | Column:
     """Ask a relation's loader once for the distinct keys of a level; complete at once what is well-behaved.
 
-    The column comes back where the loader gave plain objects with plain leaves, else a batch to complete.
+    `keys` are those of the objects, where they were read already. The column comes back where the loader gave
+    plain objects with plain leaves, else a batch to complete.
     """
     relation = cast("Relation", plan.relation)
     run.late = True
@@ -25,7 +28,8 @@ def ask(plan: FieldPlan, objects: Column, run: Run, frame: Frame | None) -> Batc
     try:
         if plan.arguments is not None:
             kwargs = plan.arguments(run)
-        keys = [*map(relation.key_of, objects)]
+        if keys is None:
+            keys = [*map(relation.key_of, objects)]
         unique = dict.fromkeys(keys)
     except Exception:  # noqa: BLE001
         keys, unique = _read_keys(plan, relation.key_of, objects, run)
@@ -33,8 +37,7 @@ def ask(plan: FieldPlan, objects: Column, run: Run, frame: Frame | None) -> Batc
     if None in unique:
         del unique[None]
         gaps = True
-    batch = Batch(keys, [*unique], gaps=gaps)
-    batch.frame, batch.arguments = frame, kwargs
+    batch = Batch(keys, unique, frame, kwargs, gaps)
     run.batches.append((plan, batch))
     if unique:
         try:
@@ -43,8 +46,7 @@ def ask(plan: FieldPlan, objects: Column, run: Run, frame: Frame | None) -> Batc
                 batch.values = result
                 rows = _plain_rows(plan, batch, run)
                 if rows is not None:
-                    found = dict(zip(batch.unique, rows, strict=True))
-                    return [found[key] for key in keys]
+                    return [*map(dict(zip(unique, rows, strict=True)).__getitem__, keys)]
             elif is_awaitable(result):
                 batch.waiting = result
             else:
@@ -100,13 +102,29 @@ async def answer(plan: FieldPlan, batch: Batch) -> None:
         batch.fail(relation.wrong_count(len(batch.unique), len(batch.values)))
 
 
-async def complete_batch(
-    plan: FieldPlan, asked: Batch | Column, run: Run, level_frame: Frame | None
-) -> Column:
+def complete_batch(plan: FieldPlan, batch: Batch, run: Run, level_frame: Frame | None) -> Column | Rest:
+    """Complete a relation's column, at once where its values are there and well-behaved."""
+    values = batch.values
+    ready = batch.waiting is None and len(values) == len(batch.unique) and not batch.gaps and plan.shared
+    if not ready or plan.complete is None or not plan.fits.issuperset(map(type, values)):
+        return Rest(_complete_batch, plan, batch, run, level_frame)
+    rows = plan.complete(values, run, [level_frame, plan, (batch.keys, batch.unique), None])
+    if isinstance(rows, Rest):
+        return Rest(_spread_later, rows, batch)
+    return _spread(rows, batch)
+
+
+def _spread(rows: Column, batch: Batch) -> Column:
+    """Give each object the row of its key."""
+    return [*map(dict(zip(batch.unique, rows, strict=True)).__getitem__, batch.keys)]
+
+
+async def _spread_later(rows: Rest, batch: Batch) -> Column:
+    return _spread(await rows, batch)
+
+
+async def _complete_batch(plan: FieldPlan, batch: Batch, run: Run, level_frame: Frame | None) -> Column:
     """Complete a relation's column: once per distinct key where nothing below calls a resolver."""
-    if isinstance(asked, list):
-        return asked
-    batch = asked
     if batch.waiting is not None or len(batch.values) != len(batch.unique):
         await answer(plan, batch)
     keys, values = batch.keys, batch.values
@@ -116,11 +134,10 @@ async def complete_batch(
         values = batch.values = await settle(plan, values, run, frame)
     if plan.shared and not batch.gaps:
         if quick and plan.complete is not None:
-            rows = await plan.complete(values, run, frame)
+            rows = await awaited(plan.complete(values, run, frame))
         else:
             rows = await complete_column(plan, values, run, frame)
-        found = dict(zip(batch.unique, rows, strict=True))
-        return [found[key] for key in keys]
+        return _spread(rows, batch)
     known = dict(zip(batch.unique, values, strict=True))
     known[None] = None
     column = [key if key.__class__ is Failed else known[key] for key in keys]

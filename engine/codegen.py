@@ -18,6 +18,7 @@ from strawberry.schema.types import base_scalars
 
 from engine import batches, runtime
 from engine.completions import completion_of
+from engine.markers import Rest
 from engine.plan import BATCH, PLAIN, RESOLVER, TYPENAME, FieldPlan, LevelPlan
 from engine.vetting import LISTS
 
@@ -33,9 +34,11 @@ class SourceWriter:
         self._names: dict[int, str] = {}
         self.namespace: dict[str, Any] = {
             "LISTS": LISTS,
+            "Rest": Rest,
             "STRINGS": frozenset({str}),
             "UTC": UTC,
             "ask": batches.ask,
+            "awaited": runtime.awaited,
             "call": runtime.call,
             "clock": perf_counter,
             "complete_batch": batches.complete_batch,
@@ -78,22 +81,77 @@ class SourceWriter:
         columns = [plan for plan in level.fields if not is_simple(plan)]
         for plan in columns:
             self._write_completion(level, plan)
-        head = f"{'async ' if level.is_async else ''}def level_{level.number}(objects, run, frame):"
-        lines = [head, f'    """{level.type.name}"""']
+        if columns:
+            self._write_level_of_columns(level, columns)
+            return
+        lines = [f"def level_{level.number}(objects, run, frame):", f'    """{level.type.name}"""']
         if self._timed:
             lines.append("    started = clock()")
+        lines.append(f"    rows = {self._rows(level, columns)}")
+        self._parts.append("\n".join([*lines, *self._note(level, "    "), "    return rows"]))
+
+    def _write_level_of_columns(self, level: LevelPlan, columns: list[FieldPlan]) -> None:
+        """Write a level that is done at once where nothing in it waits or is odd, and what it leaves else."""
+        n, names = level.number, [f"c{plan.order}" for plan in columns]
+        unsure = [f"r{plan.order}" for plan in columns if _is_unsure(plan)]
+        given = ", ".join(["objects", *names])
+        started = ["started"] if self._timed else []
+        state = ", ".join(["objects", "run", "frame", *names, *unsure, *started])
+        if _has_leaves(level):
+            columns_by_key = ", ".join(
+                f"{plan.key!r}: {name}" for plan, name in zip(columns, names, strict=True)
+            )
+            slow = f"slow_level({self._const(level, 'plan')}, objects, {{{columns_by_key}}}, run, frame)"
+        else:
+            slow = ""
+        self._parts.append(f"def rows_{n}({given}):\n    return {self._rows(level, columns)}")
+        lines = [f"def level_{n}(objects, run, frame):", f'    """{level.type.name}"""']
+        lines += ["    started = clock()"] if self._timed else []
         for plan in columns:
             lines += self._raw_column(plan)
-        lines += self._completed_columns(level, columns)
-        lines += self._rows(level, columns)
-        self._parts.append("\n".join(lines))
+        for plan in columns:
+            lines += self._begun_column(level, plan)
+        complete = " is ".join([*(f"{name}.__class__" for name in names), "list"])
+        later = slow and f"Rest({slow.replace('(', ', ', 1)}"
+        lines += [f"    if {complete}:", *self._rows_of(level, given, "        ", later)]
+        lines.append(f"    return Rest(rest_{n}, {state})")
+        rest = [f"async def rest_{n}({state}):", *self._awaited_columns(columns)]
+        rest += self._rows_of(level, given, "    ", slow and f"await {slow}")
+        self._parts += ["\n".join(lines), "\n".join(rest)]
+
+    def _rows_of(self, level: LevelPlan, given: str, indent: str, slow: str) -> list[str]:
+        """Write the return of a level's rows; with `slow` a leaf of it may be odd."""
+        note = self._note(level, indent)
+        work = f"rows_{level.number}({given})"
+        if not slow:
+            return [f"{indent}rows = {work}", *note, f"{indent}return rows"]
+        return [
+            f"{indent}try:",
+            f"{indent}    rows = {work}",
+            f"{indent}except Exception:",
+            f"{indent}    rows = {slow}",
+            *note,
+            f"{indent}return rows",
+        ]
+
+    def _note(self, level: LevelPlan, indent: str) -> list[str]:
+        note = f"run.notes.append(({level.number}, len(objects), clock() - started))"
+        return [indent + note] if self._timed else []
 
     def _raw_column(self, plan: FieldPlan) -> list[str]:
-        me, column = self._const(plan, "field"), f"c{plan.order}"
+        me, column = self._const(plan, "field"), f"r{plan.order}"
         if plan.kind == RESOLVER:
             return [f"    {column} = call({me}, objects, run, frame)"]
         if plan.kind == BATCH:
-            return [f"    {column} = ask({me}, objects, run, frame)"]
+            if plan.attribute is None:
+                return [f"    {column} = ask({me}, None, objects, run, frame)"]
+            return [
+                "    try:",
+                f"        keys = [o.{plan.attribute} for o in objects]",
+                "    except Exception:",
+                "        keys = None",
+                f"    {column} = ask({me}, keys, objects, run, frame)",
+            ]
         return [
             "    try:",
             f"        {column} = [{self._access(plan)} for o in objects]",
@@ -101,32 +159,27 @@ class SourceWriter:
             f"        {column} = read({me}, objects)",
         ]
 
-    def _completed_columns(self, level: LevelPlan, columns: list[FieldPlan]) -> list[str]:
-        if not columns:
-            return []
-        work = []
-        for plan in columns:
-            me, column = self._const(plan, "field"), f"c{plan.order}"
-            if plan.kind == BATCH:
-                work.append(f"complete_batch({me}, {column}, run, frame)")
-            else:
-                work.append(f"complete_{level.number}_{plan.order}({column}, run, [frame, {me}, None, None])")
-        names = [f"c{plan.order}" for plan in columns]
-        in_turn = []
-        for plan, name, one in zip(columns, names, work, strict=True):
+    def _begun_column(self, level: LevelPlan, plan: FieldPlan) -> list[str]:
+        """Write the completion of a column: a list at once, or a `Rest`."""
+        me, raw, column = self._const(plan, "field"), f"r{plan.order}", f"c{plan.order}"
+        if plan.kind == BATCH:
             # A batch that was completed where it was asked comes as a list.
-            condition = f"if {name}.__class__ is not list: " if plan.kind == BATCH else ""
-            in_turn.append(f"{condition}{name} = await {one}")
+            begun = f"{raw} if {raw}.__class__ is list else complete_batch({me}, {raw}, run, frame)"
+            return [f"    {column} = {begun}"]
+        return [f"    {column} = complete_{level.number}_{plan.order}({raw}, run, [frame, {me}, None, None])"]
+
+    def _awaited_columns(self, columns: list[FieldPlan]) -> list[str]:
+        names = [f"c{plan.order}" for plan in columns]
+        in_turn = [f"if {name}.__class__ is not list: {name} = await {name}" for name in names]
         if len(columns) == 1:
             return [f"    {in_turn[0]}"]
-        at_once = f"{', '.join(names)} = await together({', '.join(work)})"
+        work = ", ".join(f"awaited({name})" for name in names)
+        at_once = f"{', '.join(names)} = await together({work})"
         known = sum(plan.suspends for plan in columns)
         unsure = [
-            f"(c{plan.order}.__class__ is not list and pending(c{plan.order}))"
-            if plan.kind == BATCH
-            else f"pending(c{plan.order})"
+            f"(c{plan.order}.__class__ is not list and pending(r{plan.order}))"
             for plan in columns
-            if not plan.suspends and plan.kind in (RESOLVER, BATCH)
+            if _is_unsure(plan)
         ]
         if known >= 2:
             return [f"    {at_once}"]
@@ -140,7 +193,7 @@ class SourceWriter:
             *(f"        {line}" for line in in_turn),
         ]
 
-    def _rows(self, level: LevelPlan, columns: list[FieldPlan]) -> list[str]:
+    def _rows(self, level: LevelPlan, columns: list[FieldPlan]) -> str:
         items = []
         for plan in level.fields:
             if plan.kind == TYPENAME:
@@ -149,32 +202,16 @@ class SourceWriter:
                 items.append(f"{plan.key!r}: {self._value(plan.output, self._access(plan))}")
             else:
                 items.append(f"{plan.key!r}: v{plan.order}")
-        simple = any(is_simple(plan) and plan.kind != TYPENAME for plan in level.fields)
         names = [f"c{plan.order}" for plan in columns]
         values = [f"v{plan.order}" for plan in columns]
         if not columns:
             loop = "for o in objects"
-        elif len(columns) == 1 and not simple:
-            loop = f"for {values[0]} in {names[0]}"
+        elif not _has_leaves(level):
+            given = f"zip({', '.join(names)})" if len(columns) > 1 else names[0]
+            loop = f"for {', '.join(values)} in {given}"
         else:
             loop = f"for o, {', '.join(values)} in zip(objects, {', '.join(names)})"
-        rows = f"[{{{', '.join(items)}}} {loop}]"
-        lines = []
-        if not simple or not level.is_async:
-            lines.append(f"    rows = {rows}")
-        else:
-            given = ", ".join(f"{plan.key!r}: {name}" for plan, name in zip(columns, names, strict=True))
-            me = self._const(level, "plan")
-            lines += [
-                "    try:",
-                f"        rows = {rows}",
-                "    except Exception:",
-                f"        rows = await slow_level({me}, objects, {{{given}}}, run, frame)",
-            ]
-        if self._timed:
-            note = f"({level.number}, len(objects), clock() - started)"
-            lines.append(f"    run.notes.append({note})")
-        return [*lines, "    return rows"]
+        return f"[{{{', '.join(items)}}} {loop}]"
 
     # -- columns ---------------------------------------------------------------------------------------------
 
@@ -184,11 +221,11 @@ class SourceWriter:
             plan.complete = self.namespace[name] = completion_of(plan)
             return
         lines = [
-            f"async def {name}(column, run, frame):",
+            f"def {name}(column, run, frame):",
             "    try:",
             f"        return [{self._value(plan.output, 'q')} for q in column]",
             "    except Exception:",
-            f"        return await complete_column({self._const(plan, 'field')}, column, run, frame)",
+            f"        return Rest(complete_column, {self._const(plan, 'field')}, column, run, frame)",
         ]
         self._parts.append("\n".join(lines))
 
@@ -249,11 +286,21 @@ def is_simple(plan: FieldPlan) -> bool:
     return plan.kind == TYPENAME or (plan.kind == PLAIN and is_leaf_type(plan.named))
 
 
+def _has_leaves(level: LevelPlan) -> bool:
+    return any(is_simple(plan) and plan.kind != TYPENAME for plan in level.fields)
+
+
+def _is_unsure(plan: FieldPlan) -> bool:
+    """Tell whether a column may hold something to wait for though nothing says so."""
+    return not plan.suspends and plan.kind in (RESOLVER, BATCH)
+
+
 def _builtin_test(name: str) -> str:
     if name in _STRING_LIKE:
         return "v.__class__ is str"
     if name == "Int":
-        return "v.__class__ is int and -2147483648 <= v <= 2147483647"
+        # Of GraphQL's 32 bits those that CPython compares quickly; the others take the call.
+        return "v.__class__ is int and -1073741823 <= v <= 1073741823"
     if name == "Float":
         return "v.__class__ is float and v - v == 0.0"
     return "v.__class__ is bool"

@@ -221,7 +221,8 @@ class Compiler:
             plan = self._field(key, len(level.fields), type_, definition, details)
             level.fields.append(plan)
             level.by_key[key] = plan
-        level.is_async = any(not _is_leaf_read(plan) for plan in level.fields)
+        level.is_flat = all(_is_leaf_read(plan) for plan in level.fields)
+        level.is_async = not level.is_flat
         level.suspends = any(plan.suspends for plan in level.fields)
         level.pure = all(
             plan.kind != RESOLVER and all(below.pure for below in plan.levels.values())
@@ -322,7 +323,7 @@ class Compiler:
                 return PLAIN, None, lambda item: resolver(item, python_name)
             relation = relation_of(own)
             if relation is not None and relation.is_batched(own):
-                return BATCH, None, relation.key_of
+                return BATCH, relation.key_attribute, relation.key_of
         return RESOLVER, None, attribute_getter("__class__")
 
 

@@ -5,16 +5,17 @@ What generated code would do here is the same for every field, so these are clos
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from itertools import islice
 
 from engine.frames import LISTS as LISTS_KIND
 from engine.frames import SAME
+from engine.markers import Rest
 from engine.plan import Column, FieldPlan, Frame, LevelPlan
-from engine.runtime import Run, complete_column, slow_level
+from engine.runtime import Run, begin, complete_column
 from engine.vetting import LISTS
 
-Completion = Callable[[Column, Run, Frame], Awaitable[Column]]
+Completion = Callable[[Column, Run, Frame], Column | Rest]
 
 
 def completion_of(plan: FieldPlan) -> Completion:
@@ -26,8 +27,8 @@ def completion_of(plan: FieldPlan) -> Completion:
 
 
 def _any(plan: FieldPlan) -> Completion:
-    async def complete(column: Column, run: Run, frame: Frame) -> Column:
-        return await complete_column(plan, column, run, frame)
+    def complete(column: Column, run: Run, frame: Frame) -> Column | Rest:
+        return Rest(complete_column, plan, column, run, frame)
 
     return complete
 
@@ -35,19 +36,10 @@ def _any(plan: FieldPlan) -> Completion:
 def _objects(plan: FieldPlan, child: LevelPlan) -> Completion:
     fits = plan.fits
 
-    async def complete(column: Column, run: Run, frame: Frame) -> Column:
-        if not {*map(type, column)} <= fits:
-            return await complete_column(plan, column, run, frame)
-        below: Frame = [frame, SAME, None, None]
-        rows: Column
-        if child.is_async:
-            rows = await child.run(column, run, below)
-            return rows
-        try:
-            rows = child.run(column, run, below)
-        except Exception:  # noqa: BLE001 completed one by one, where each error finds its field
-            rows = await slow_level(child, column, {}, run, below)
-        return rows
+    def complete(column: Column, run: Run, frame: Frame) -> Column | Rest:
+        if not fits.issuperset(map(type, column)):
+            return Rest(complete_column, plan, column, run, frame)
+        return begin(child, column, run, [frame, SAME, None, None])
 
     return complete
 
@@ -55,24 +47,25 @@ def _objects(plan: FieldPlan, child: LevelPlan) -> Completion:
 def _lists(plan: FieldPlan, child: LevelPlan) -> Completion:
     fits = plan.fits
 
-    async def complete(column: Column, run: Run, frame: Frame) -> Column:
-        if not {*map(type, column)} <= LISTS:
-            return await complete_column(plan, column, run, frame)
+    def complete(column: Column, run: Run, frame: Frame) -> Column | Rest:
+        if not LISTS.issuperset(map(type, column)):
+            return Rest(complete_column, plan, column, run, frame)
         one = len(column) == 1
         objects = column[0] if one else [each for items in column for each in items]
-        if not {*map(type, objects)} <= fits:
-            return await complete_column(plan, column, run, frame)
-        below: Frame = [frame, LISTS_KIND, column, None]
-        if child.is_async:
-            rows = await child.run(objects, run, below)
-        else:
-            try:
-                rows = child.run(objects, run, below)
-            except Exception:  # noqa: BLE001 as above
-                rows = await slow_level(child, objects, {}, run, below)
-        if one:
-            return [rows]
-        remaining = iter(rows)
-        return [[*islice(remaining, len(items))] for items in column]
+        if not fits.issuperset(map(type, objects)):
+            return Rest(complete_column, plan, column, run, frame)
+        rows = begin(child, objects, run, [frame, LISTS_KIND, column, None])
+        if isinstance(rows, Rest):
+            return Rest(_split_later, rows, column)
+        return [rows] if one else _split(rows, column)
 
     return complete
+
+
+def _split(rows: Column, column: Column) -> Column:
+    remaining = iter(rows)
+    return [[*islice(remaining, len(items))] for items in column]
+
+
+async def _split_later(rows: Rest, column: Column) -> Column:
+    return _split(await rows, column)

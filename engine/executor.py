@@ -28,11 +28,12 @@ from engine.documents import DocumentCache, Prepared, PreparedOperation, conditi
 from engine.explain import Explanation, explain_run
 from engine.fragments import FragmentCache, RequestScope
 from engine.keys import UnfreezableError, freeze
-from engine.plan import OperationPlan, UnsupportedError
+from engine.markers import Rest
+from engine.plan import Column, OperationPlan, UnsupportedError
 from engine.recovery import nulls_root, recover
 from engine.responses import ResponseCache, ResponseKey, SharedStore, StoredResponse, shared_key
 from engine.result import FormatError, Result, dump, vary_of
-from engine.runtime import Run
+from engine.runtime import Run, awaited, begin, run_level
 from engine.values import VariableReader, has_nested_variables
 
 
@@ -229,6 +230,26 @@ class Engine:
     ) -> Result:
         """Return the answer to a request; only cancellation and faults of the engine itself raise."""
         prepared = self.prepare(document) if isinstance(document, str) else document
+        begun = self.begin(
+            prepared, variables, operation_name, context, root, extensions=extensions, explain=explain
+        )
+        return await begun if isinstance(begun, Rest) else begun
+
+    def begin(
+        self,
+        prepared: Prepared,
+        variables: dict[str, Any] | None = None,
+        operation_name: str | None = None,
+        context: Any = None,
+        root: Any = None,
+        *,
+        extensions: dict[str, Any] | None = None,
+        explain: bool = False,
+    ) -> Result | Rest:
+        """Return the answer to a request, or what is left to await where it cannot be given at once.
+
+        The rest has to be awaited: others may be waiting for what was begun.
+        """
         if prepared.errors:
             return self._refuse(prepared.errors)
         operation = prepared.find(operation_name)
@@ -240,9 +261,8 @@ class Engine:
             if operation.sightings < self._compile_after and not explain:
                 reason = "not seen often enough"
         if reason is not None:
-            return await self._run_core(
-                prepared, operation, variables, context, root, extensions, reason, explain
-            )
+            core = (prepared, operation, variables, context, root, extensions, reason, explain)
+            return Rest(self._run_core, *core)
         coerced = operation.reader.read(variables)
         if isinstance(coerced, list):
             return self._refuse(coerced)
@@ -251,16 +271,15 @@ class Engine:
         if values is not None:
             plan = self._plan(prepared, operation, values, timed=explain)
         if isinstance(plan, str):
-            return await self._run_core(
-                prepared, operation, variables, context, root, extensions, plan, explain
-            )
+            core = (prepared, operation, variables, context, root, extensions, plan, explain)
+            return Rest(self._run_core, *core)
         scope = self._scope(context)
         run = Run(plan, coerced, context, root, extensions, scope)
         if explain:
-            return await self._explained(prepared, operation, run)
+            return Rest(self._explained, operation, run)
         if self.responses is not None and scope is not None and plan.policy.is_cacheable:
-            return await self._kept(prepared, operation, run, scope)
-        return await self._run(run)
+            return self._kept(prepared, operation, run, scope)
+        return self._run(run)
 
     def _scope(self, context: Any) -> RequestScope | None:
         if self._versions is None:
@@ -268,33 +287,39 @@ class Engine:
         language = self._language(context) if self._language is not None else None
         return RequestScope(self._versions(context), language)
 
-    async def _run(self, run: Run) -> Result:
+    def _run(self, run: Run) -> Result | Rest:
         plan = run.plan
-        data: dict[str, Any] | None
-        if len(plan.steps) == 1:
-            step = plan.steps[0]
-            rows = step.run([run.root], run, None)
-            data = (await rows if step.is_async else rows)[0]
-        else:
-            data = {}
-            for step in plan.steps:
-                rows = step.run([run.root], run, None)
-                data.update((await rows if step.is_async else rows)[0])
-                if run.failures and nulls_root(run):
-                    break
-        if not run.failures:
-            return Result(data, policy=plan.policy, _format=self._format)
-        data, errors = await recover(run, data)
-        return Result(data, errors, policy=plan.policy, _format=self._format)
+        if len(plan.steps) != 1:
+            return Rest(self._run_steps, run)
+        rows = begin(plan.root, [run.root], run, None)
+        if run.failures or isinstance(rows, Rest):
+            return Rest(self._finish, run, rows)
+        return Result(rows[0], policy=plan.policy, _format=self._format)
 
-    async def _kept(
+    async def _run_steps(self, run: Run) -> Result:
+        data: dict[str, Any] = {}
+        for step in run.plan.steps:
+            data.update((await run_level(step, [run.root], run, None))[0])
+            if run.failures and nulls_root(run):
+                break
+        return await self._finish(run, [data])
+
+    async def _finish(self, run: Run, rows: Column | Rest) -> Result:
+        data: dict[str, Any] | None = (await awaited(rows))[0]
+        errors: list[GraphQLError] = []
+        if run.failures:
+            data, errors = await recover(run, data)
+        return Result(data, errors, policy=run.plan.policy, _format=self._format)
+
+    def _kept(
         self, prepared: Prepared, operation: PreparedOperation, run: Run, scope: RequestScope
-    ) -> Result:
-        responses, policy = cast("ResponseCache", self.responses), run.plan.policy
+    ) -> Result | Rest:
+        responses, plan = cast("ResponseCache", self.responses), run.plan
+        policy = plan.policy
         try:
-            key = _response_key(prepared, operation, run.plan, run.vars, scope)
+            key = _response_key(prepared, operation, plan, run.vars, scope)
         except UnfreezableError:
-            return await self._run(run)
+            return self._run(run)
 
         def keep(body: bytes, max_age_s: float) -> StoredResponse:
             text_bytes = 0 if prepared.pinned else 2 * len(prepared.text)
@@ -313,17 +338,41 @@ class Engine:
                 found = await self._shared.get(name)
                 if found is not None:
                     return Result(None, policy=policy, stored=keep(*found), _format=self._format)
-            result = await self._run(run)
-            if not result.errors and result.data is not None:
-                result.stored = keep(result.body, policy.max_age_s)
-                if self._shared is not None:
-                    await self._shared.set(name, result.body, policy.max_age_s)
+            begun = self._run(run)
+            result: Result = await begun if isinstance(begun, Rest) else begun
+            settle(result)
+            if result.stored is not None and self._shared is not None:
+                await self._shared.set(name, result.body, policy.max_age_s)
             return result
 
-        answer = await responses.once(key, compute)
-        if isinstance(answer, StoredResponse):
-            return Result(None, policy=policy, stored=answer, _format=self._format)
-        return answer
+        def settle(result: Result) -> Result:
+            if not result.errors and result.data is not None:
+                result.stored = keep(result.body, policy.max_age_s)
+            return result
+
+        def given(stored: StoredResponse) -> Result:
+            return Result(None, policy=policy, stored=stored, _format=self._format)
+
+        async def once() -> Result:
+            answer = await responses.once(key, compute)
+            return given(answer) if isinstance(answer, StoredResponse) else answer
+
+        async def lead(rest: Rest) -> Result:
+            async def wait() -> Result:
+                return settle(await rest)
+
+            return await responses.lead(key, wait)
+
+        found = responses.find(key)
+        if found is not None:
+            return given(found)
+        if plan.waits or self._shared is not None or responses.is_awaited(key):
+            return Rest(once)
+        begun = self._run(run)
+        if isinstance(begun, Rest):
+            return Rest(lead, begun)
+        responses.misses += 1
+        return settle(begun)
 
     async def _run_core(
         self,
@@ -367,11 +416,12 @@ class Engine:
     def _refuse(self, errors: list[GraphQLError]) -> Result:
         return Result(None, errors, executed=False, _format=self._format)
 
-    async def _explained(self, prepared: Prepared, operation: PreparedOperation, run: Run) -> Result:
+    async def _explained(self, operation: PreparedOperation, run: Run) -> Result:
         run.notes = []
         before = (self.fragments.hits, self.fragments.misses) if self.fragments is not None else (0, 0)
         started = perf_counter()
-        result = await self._run(run)
+        begun = self._run(run)
+        result: Result = await begun if isinstance(begun, Rest) else begun
         seconds = perf_counter() - started
         after = (self.fragments.hits, self.fragments.misses) if self.fragments is not None else (0, 0)
         result.explanation = explain_run(

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from engine.frames import SUBSET
 from engine.keys import UnfreezableError, freeze
+from engine.markers import Rest
 from engine.plan import Column, FragmentKey, Frame, LevelPlan
-from engine.runtime import Run
+from engine.runtime import Run, begin_plain
 
 _ENTRY_BYTES = 400
 """Counted for each entry beside its JSON: the key, the objects around it, its place in the queue."""
@@ -25,8 +25,7 @@ _MAX_GENERATIONS = 2
 _EMPTY: dict[Any, orjson.Fragment] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class RequestScope:
+class RequestScope(NamedTuple):
     """What of a request decides which stored values it may see."""
 
     snapshot: Hashable
@@ -88,25 +87,22 @@ class FragmentCache:
     def wrap(self, level: LevelPlan) -> None:
         """Put the cache in front of a level whose objects are entities."""
         if level.fragment is not None:
-            level.run = self._cached(level.fragment, level.plain_run)
+            level.run = self._cached(level, level.fragment)
 
-    def _cached(self, fragment: FragmentKey, inner: Callable[..., Any]) -> Callable[..., Any]:
+    def _cached(self, level: LevelPlan, fragment: FragmentKey) -> Callable[..., Any]:
         identity = fragment.identity
 
-        async def run_cached(objects: Column, run: Run, frame: Frame | None) -> Column:
+        def run_cached(objects: Column, run: Run, frame: Frame | None) -> Column | Rest:
             scope: RequestScope | None = run.settings
-            found: Column | None = None
-            if scope is not None:
-                try:
-                    table_key = _table_key(fragment, run, scope)
-                    generation = self._generation(scope.snapshot)
-                    keys = [*map(identity, objects)]
-                    found = [*map(generation.tables.get(table_key, _EMPTY).get, keys)]
-                except Exception:  # noqa: BLE001 what cannot be identified is completed like any other object
-                    found = None
-            if found is None:
-                rows: Column = await inner(objects, run, frame)
-                return rows
+            if scope is None:
+                return begin_plain(level, objects, run, frame)
+            try:
+                table_key = _table_key(fragment, run, scope)
+                generation = self._generation(scope.snapshot)
+                keys = [*map(identity, objects)]
+                found: Column = [*map(generation.tables.get(table_key, _EMPTY).get, keys)]
+            except Exception:  # noqa: BLE001 what cannot be identified is completed like any other object
+                return begin_plain(level, objects, run, frame)
             if None not in found:
                 self.hits += len(found)
                 run.ready.append((frame, found))
@@ -115,15 +111,20 @@ class FragmentCache:
             self.misses += len(missing)
             failures = len(run.failures)
             if len(missing) == len(objects):
-                rows = await inner(objects, run, frame)
+                rows = begin_plain(level, objects, run, frame)
             else:
                 self.hits += len(found) - len(missing)
                 run.ready.append((frame, [*found]))
-                rows = await inner([objects[i] for i in missing], run, [None, SUBSET, (frame, missing), None])
-            sound = len(run.failures) == failures
-            for i, row in zip(missing, rows, strict=True):
-                found[i] = self._keep(generation, table_key, keys[i], row) if sound else row
-            return found
+                below: Frame = [None, SUBSET, (frame, missing), None]
+                rows = begin_plain(level, [objects[i] for i in missing], run, below)
+
+            def keep(rows: Column) -> Column:
+                sound = len(run.failures) == failures
+                for i, row in zip(missing, rows, strict=True):
+                    found[i] = self._keep(generation, table_key, keys[i], row) if sound else row
+                return found
+
+            return Rest(_then, rows, keep) if isinstance(rows, Rest) else keep(rows)
 
         return run_cached
 
@@ -152,6 +153,10 @@ class FragmentCache:
             while len(self._generations) > _MAX_GENERATIONS:
                 self._generations.popitem(last=False)
         return generation
+
+
+async def _then(rows: Rest, keep: Callable[[Column], Column]) -> Column:
+    return keep(await rows)
 
 
 def _table_size(table_key: tuple[Hashable, ...]) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final
+
+from msgspec import Struct
 
 
 class OddValueError(Exception):
@@ -41,24 +44,36 @@ class Items:
         """`list`, `iterator` or `async`."""
 
 
-class Batch:
-    """One call of a relation's loader: the keys of the level, the distinct ones, and their values."""
+class Batch(Struct, eq=False):
+    """One call of a relation's loader: the keys of the level, the distinct ones, and their values.
 
-    __slots__ = ("arguments", "frame", "gaps", "keys", "unique", "values", "waiting")
+    With `gaps` some object has no key (null) or an unreadable one.
+    """
 
-    def __init__(self, keys: list[Any], unique: list[Any], *, gaps: bool = False) -> None:
-        self.gaps = gaps
-        """Whether some object has no key (null) or an unreadable one."""
-        self.keys = keys
-        self.unique = unique
-        self.values: list[Any] = []
-        self.waiting: Any = None
-        self.arguments: dict[str, Any] = {}
-        self.frame: Any = None
+    keys: list[Any]
+    unique: dict[Any, None]
+    frame: Any
+    arguments: dict[str, Any]
+    gaps: bool
+    values: list[Any] = []
+    waiting: Any = None
 
     def fail(self, error: Exception) -> None:
         """Give every distinct key this error."""
         self.values = [Failed(error, late=True) for _ in self.unique]
+
+
+class Rest:
+    """What is left of a piece of work that could not be done at once; awaited once, or dropped."""
+
+    __slots__ = ("_given", "_work")
+
+    def __init__(self, work: Callable[..., Awaitable[Any]], *given: Any) -> None:
+        self._work = work
+        self._given = given
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._work(*self._given).__await__()
 
 
 class _FailedMark:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from graphql import (
 from graphql.execution.collect_fields import FieldDetails
 
 if TYPE_CHECKING:
+    from engine.markers import Rest
     from engine.policy import CachePolicy
     from engine.relation import Relation
     from engine.runtime import Run
@@ -64,7 +65,7 @@ class FieldPlan:
     """Classes whose every instance completes on the one level of this field."""
     classes: dict[type, LevelPlan] = field(default_factory=dict)
     castable: dict[type, LevelPlan] = field(default_factory=dict)
-    complete: Callable[[Column, Run, Frame], Awaitable[Column]] | None = None
+    complete: Callable[[Column, Run, Frame], Column | Rest] | None = None
     suspends: bool = False
     """Whether the field or anything under it is known to wait for something."""
     shared: bool = False
@@ -84,9 +85,13 @@ class LevelPlan:
     fields: list[FieldPlan] = field(default_factory=list)
     by_key: dict[str, FieldPlan] = field(default_factory=dict)
     run: Callable[[Column, Run, Frame | None], Any] = field(default=lambda *_: [])
+    """Gives the rows, or a `Rest` where something has to wait or is odd; raises only if not `is_async`."""
     plain_run: Callable[[Column, Run, Frame | None], Any] = field(default=lambda *_: [])
     """`run` without the fragment cache in front."""
     is_async: bool = False
+    """Whether a field is more than a leaf read from its object, or a cache stands in front."""
+    is_flat: bool = False
+    """Whether every field is a leaf read from its object: `plain_run` then raises for the unusual."""
     suspends: bool = False
     pure: bool = True
     """Whether nothing at or below this level calls a resolver."""

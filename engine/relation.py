@@ -73,10 +73,18 @@ class WrongCountError(Exception):
 class Relation:
     """How the values of a field are loaded for many objects at once."""
 
-    def __init__(self, name: str, load: Load, key_of: Callable[[Any], Any], timeout_s: float | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        load: Load,
+        key: str | Sequence[str] | Callable[[Any], Any],
+        timeout_s: float | None,
+    ) -> None:
         self.name = name
         self.load = load
-        self.key_of = key_of
+        self.key_of = _key_reader(key)
+        self.key_attribute = key if isinstance(key, str) and key.isidentifier() else None
+        """The attribute that is the key, where there is one."""
         self.timeout_s = timeout_s
         self.is_async = inspect.iscoroutinefunction(load)
 
@@ -147,11 +155,10 @@ def relation(
     None means that there is nothing to load. Further keyword parameters of `load` become arguments of the
     field. `timeout_s` (seconds) turns a slow batch into the error of this field alone.
     """
-    key_of = _key_reader(key)
-    spec = Relation(getattr(load, "__name__", "relation"), load, key_of, timeout_s)
+    spec = Relation(getattr(load, "__name__", "relation"), load, key, timeout_s)
 
     async def resolve(root: Any, info: Info[Any, Any], **arguments: Any) -> Any:
-        value = key_of(root)
+        value = spec.key_of(root)
         return None if value is None else await spec.loader(info, arguments).wait(value)
 
     parameters = list(inspect.signature(load).parameters.values())

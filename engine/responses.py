@@ -88,6 +88,10 @@ class ResponseCache:
         """Return the time on the cache's clock."""
         return self._clock()
 
+    def is_awaited(self, key: ResponseKey) -> bool:
+        """Tell whether an answer is being computed now."""
+        return key in self._flights
+
     def find(self, key: ResponseKey) -> StoredResponse | None:
         """Return the kept answer, None if there is none or its time is over."""
         entry = self._entries.get(key)
@@ -153,7 +157,13 @@ class ResponseCache:
             if finished and key not in self._entries:
                 # The answer may not be kept; waiting for one another would only make a queue of it.
                 return await compute()
+        return await self.lead(key, compute)
+
+    async def lead(self, key: ResponseKey, compute: Callable[[], Awaitable[T]]) -> T:
+        """Compute an answer that is not kept; unless one is being computed, others wait for this one."""
         self.misses += 1
+        if key in self._flights:
+            return await compute()
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
         try:
             result = await compute()

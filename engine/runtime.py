@@ -23,7 +23,7 @@ from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
 
 from engine import vetting
 from engine.frames import PLACES, field_paths, level_paths
-from engine.markers import FAILED, Batch, Failed, Items, Late, OddValueError
+from engine.markers import FAILED, Batch, Failed, Items, Late, OddValueError, Rest
 from engine.plan import BATCH, PLAIN, TYPENAME, Column, FieldPlan, Frame, LevelPlan, OperationPlan
 
 _background: set[asyncio.Future[Any]] = set()
@@ -106,6 +106,14 @@ class Helpers:
             future = asyncio.gather(*awaitables, return_exceptions=True)
             _background.add(future)
             future.add_done_callback(_background.discard)
+
+
+async def awaited(work: Column | Rest) -> Column:
+    """Wait for a column that is not complete yet."""
+    if isinstance(work, Rest):
+        column: Column = await work
+        return column
+    return work
 
 
 async def together(*awaitables: Awaitable[Any]) -> list[Any]:
@@ -248,7 +256,7 @@ async def complete_column(plan: FieldPlan, column: Column, run: Run, frame: Fram
     column = await settle(plan, column, run, frame)
     plain = [value.value if value.__class__ is Late else value for value in column]
     if plan.complete is not None and _fits(plan, plain):
-        return await plan.complete(plain, run, frame)
+        return await awaited(plan.complete(plain, run, frame))
     where: list[tuple[int, tuple[int, ...]]] = [(i, ()) for i in range(len(column))]
     done = await complete_values(plan, plan.output, column, where, run, frame)
     return [None if value is FAILED else value for value in done]
@@ -513,13 +521,26 @@ async def _find_level(
 
 async def run_level(level: LevelPlan, objects: Column, run: Run, frame: Frame | None) -> Column:
     """Complete the selection of a level for its objects."""
+    return await awaited(begin(level, objects, run, frame))
+
+
+def begin(level: LevelPlan, objects: Column, run: Run, frame: Frame | None) -> Column | Rest:
+    """Complete a level at once, or as far as nothing waits and nothing is odd."""
     if level.is_async:
-        rows: Column = await level.run(objects, run, frame)
+        rows: Column | Rest = level.run(objects, run, frame)
         return rows
+    return begin_plain(level, objects, run, frame)
+
+
+def begin_plain(level: LevelPlan, objects: Column, run: Run, frame: Frame | None) -> Column | Rest:
+    """Do what `begin` does, past the fragment cache."""
     try:
-        rows = level.run(objects, run, frame)
-    except Exception:  # noqa: BLE001 completed one by one below, where each error finds its field
-        return await slow_level(level, objects, {}, run, frame)
+        rows: Column | Rest = level.plain_run(objects, run, frame)
+    except Exception:
+        if not level.is_flat:
+            raise
+        # Completed one by one, where each error finds its field.
+        return Rest(slow_level, level, objects, {}, run, frame)
     return rows
 
 
