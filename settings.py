@@ -145,6 +145,48 @@ class Settings(BaseSettings):
         description="Share whole public answers between processes through Redis; for answers that are dear.",
     )
 
+    media_image_bytes: int = Field(
+        default=20_000_000, ge=1_000, le=200_000_000, description="Largest image that may be uploaded."
+    )
+    media_audio_bytes: int = Field(
+        default=10_000_000, ge=1_000, le=200_000_000, description="Largest recording that may be uploaded."
+    )
+    media_video_bytes: int = Field(
+        default=50_000_000, ge=1_000, le=200_000_000, description="Largest video that may be uploaded."
+    )
+    media_image_pixels: int = Field(
+        default=40_000_000, ge=1_000, le=60_000_000, description="Most pixels of an uploaded image."
+    )
+    media_audio_s: float = Field(
+        default=300, gt=0, le=1_800, description="Longest recording that may be uploaded."
+    )
+    media_video_s: float = Field(default=60, gt=0, le=600, description="Longest video that may be uploaded.")
+    media_unattached: int = Field(
+        default=9, ge=1, le=100, description="Uploads of one owner that may wait for their complaint."
+    )
+    media_account_limit: str = Field(
+        default="60 per 1 hour; 300 per 1 day", description="How often an account may upload."
+    )
+    media_address_limit: str = Field(
+        default="20 per 1 hour; 60 per 1 day",
+        description="How often may be uploaded from an address without signing in.",
+    )
+    media_processes: int = Field(
+        default=2, ge=1, le=32, description="Uploads that an API worker cleans at the same time."
+    )
+    media_waiting: int = Field(
+        default=16, ge=0, le=1_000, description="Uploads that may wait for that; further ones get 503."
+    )
+    media_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^?#]*)?$",
+        description="What stands before links to attachments, such as https://media.example.cn; empty: paths "
+        "of this host.",
+    )
+    upload_timeout_s: float = Field(
+        default=600, ge=1, le=3_600, description="Longest time for the body of an upload."
+    )
+
     snapshot_poll_s: float = Field(
         default=5, gt=0, le=60, description="How often versions are polled when Redis says nothing."
     )

@@ -37,6 +37,9 @@ from api.health import Health
 from api.identity import keep_identity
 from api.limits import Limits
 from api.lookup import Lookup
+from api.media import MediaUploads
+from api.media_body import Pace
+from api.media_files import MediaReading
 from api.metrics import CONTENT_TYPE, Metrics, render
 from api.negotiation import accepts_html
 from api.ready import ReadyAnswers
@@ -48,6 +51,7 @@ from engine.responses import ResponseCache, SharedStore
 from loaders.catalogue import Catalogue
 from notifications.channels.sms import DevelopmentSms
 from notifications.live import LiveHub
+from operations.media import Attachments
 from resolvers.context import Context, Language
 from resolvers.schema import schema as house_schema
 from settings import Settings
@@ -257,6 +261,7 @@ class Application:
             Route("/readyz", self._readyz),
             Route("/metrics", self._metrics_page),
             Route("/.well-known/jwks.json", self._key_set),
+            *self._media_routes(),
         ]
         if self._graphiql is not None:
             routes.append(Route(GRAPHQL_PATH, self._graphiql.page))
@@ -265,6 +270,29 @@ class Application:
         if not self._settings.is_production:
             routes.append(Route("/development/sms", self._development_inbox))
         return routes
+
+    def _media_routes(self) -> list[BaseRoute]:
+        cors = Cors(self._settings.cors_origins)
+        uploads = MediaUploads(
+            self._attachments,
+            self._authenticate,
+            lambda scope: client_address(scope, self._proxies),
+            metrics=self._metrics,
+            cors=cors,
+            pace=Pace(total_s=self._settings.upload_timeout_s),
+        )
+        reading = MediaReading(self._attachments, cors=cors)
+        return [
+            Route("/media", uploads),
+            Route("/media/{media_id}", reading),
+            Route("/media/{media_id}/{variant}", reading),
+        ]
+
+    def _attachments(self) -> Attachments:
+        resources = self._resources
+        if resources is None or resources.stores is None or resources.stores.media is None:
+            raise RequestError("NOT_READY")
+        return resources.stores.media
 
     def _wants_page(self, scope: Scope) -> bool:
         if self._graphiql is None or scope["method"] not in ("GET", "HEAD"):

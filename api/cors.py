@@ -9,7 +9,7 @@ from api.exchange import Headers
 _METHODS: Final = b"GET, POST, OPTIONS"
 _REQUEST_HEADERS: Final = (
     b"accept, accept-language, authorization, content-type, if-none-match, x-request-id, "
-    b"apollo-require-preflight, x-apollo-operation-name"
+    b"x-upload-token, apollo-require-preflight, x-apollo-operation-name"
 )
 _EXPOSED: Final = b"etag, x-request-id"
 _MAX_AGE_S: Final = b"7200"  # browsers cap it there

@@ -164,6 +164,36 @@ REQUEST_TEXTS: Final[dict[str, tuple[HTTPStatus, str, str]]] = {
         "只接受已登记的操作。",
         "Only registered operations are accepted.",
     ),
+    "MALFORMED_UPLOAD": (
+        HTTPStatus.BAD_REQUEST,
+        "上传请求格式不正确，应为含一个文件的 multipart/form-data 表单，或文件内容本身。",
+        "The upload is malformed: send a multipart/form-data form with one file, or the file's bytes alone.",
+    ),
+    "MEDIA_MISSING": (
+        HTTPStatus.BAD_REQUEST,
+        "上传请求中没有文件。",
+        "The upload has no file.",
+    ),
+    "TOO_MANY_FILES": (
+        HTTPStatus.BAD_REQUEST,
+        "每次只能上传一个文件。",
+        "One file at a time.",
+    ),
+    "UPLOAD_TOO_SLOW": (
+        HTTPStatus.REQUEST_TIMEOUT,
+        "网络过慢，上传已中断，请在网络良好时重试。",
+        "The upload came too slowly and was broken off; try again over a better connection.",
+    ),
+    "LENGTH_REQUIRED": (
+        HTTPStatus.LENGTH_REQUIRED,
+        "直接上传文件内容时须提供 Content-Length。",
+        "A file's bytes alone need a Content-Length.",
+    ),
+    "LENGTH_MISMATCH": (
+        HTTPStatus.BAD_REQUEST,
+        "上传内容的长度与 Content-Length 不符。",
+        "The body is not as long as its Content-Length says.",
+    ),
     "NOT_READY": (
         HTTPStatus.SERVICE_UNAVAILABLE,
         "服务正在启动，请稍后重试。",
@@ -174,6 +204,27 @@ REQUEST_TEXTS: Final[dict[str, tuple[HTTPStatus, str, str]]] = {
 # code of a DomainError -> (Chinese, English); words for errors raised beside their rules
 DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
     "DOMAIN_ERROR": ("请求被拒绝。", "The request was refused."),
+    "MEDIA_TOO_LARGE": ("文件超过限制（{limit}）。", "The file is beyond the limit of {limit}."),
+    "MEDIA_TYPE": (
+        "不支持此类文件。可上传图片（JPEG、PNG、WebP、HEIC、GIF）、"
+        "录音（MP3、M4A、AAC、AMR、WAV、OGG）和视频（MP4、MOV）。",
+        "Not a type that is taken: JPEG, PNG, WebP, HEIC, GIF; MP3, M4A, AAC, AMR, WAV, OGG; MP4, MOV.",
+    ),
+    "MEDIA_DAMAGED": (
+        "文件不完整或已损坏，无法读取。",
+        "The file is incomplete or damaged and cannot be read.",
+    ),
+    "MEDIA_NOT_FOUND": (
+        "找不到该附件，可能已过期，请重新上传。",
+        "There is no such upload; it may have expired.",
+    ),
+    "MEDIA_LINK": (
+        "链接无效或已过期，请刷新后重试。",
+        "The link is wrong or has expired; ask for a new one.",
+    ),
+    "MEDIA_BUSY": ("上传繁忙，请在 {seconds} 秒后重试。", "Too many uploads; try again in {seconds} s."),
+    "TOO_MANY_MEDIA": ("附件最多 {limit} 个。", "At most {limit} attachments are possible."),
+    "INVALID_UPLOAD_TOKEN": ("上传凭证无效。", "The upload token is not valid."),
     "INVALID_TOPIC": ("订阅主题无效。", "This is not a topic, or these are too many."),
     "INVALID_AUDIENCE": (
         "消息须发给一个账号或若干订阅主题。",

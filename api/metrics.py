@@ -75,6 +75,17 @@ _LIVE_HUB = Gauge(
     multiprocess_mode="livemin",
 )
 
+_MEDIA = Counter(
+    "mintong_media_uploads_total", "Uploads by what came of them: kept, known or a code.", ("outcome",)
+)
+_MEDIA_BYTES = Counter("mintong_media_bytes_total", "Bytes of uploads as they were sent.", ("kind",))
+_MEDIA_SECONDS = Histogram(
+    "mintong_media_cleaning_seconds",
+    "Seconds for cleaning an upload, with the wait for its turn.",
+    ("kind",),
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120),
+)
+
 
 class _Tally:
     """Requests of one operation and outcome that the registry has not been told of yet."""
@@ -168,6 +179,17 @@ class Metrics:
         _SNAPSHOT_VERSION.set(version)
         _SNAPSHOT_AGE.set(age_s)
         _SNAPSHOT_ITEMS.set(items)
+
+    def media_kept(self, kind: str, size_bytes: int, cleaning_s: float | None) -> None:
+        """Count an upload; `cleaning_s` is None for one that was there already."""
+        _MEDIA.labels("known" if cleaning_s is None else "kept").inc()
+        _MEDIA_BYTES.labels(kind).inc(size_bytes)
+        if cleaning_s is not None:
+            _MEDIA_SECONDS.labels(kind).observe(cleaning_s)
+
+    def media_refused(self, code: str) -> None:
+        """Count an upload that was refused, by its code."""
+        _MEDIA.labels(code).inc()
 
     def live_opened(self) -> None:
         """Count a WebSocket connection in."""

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from api.auth import Authenticator, EndedSessions
 from api.health import Probe
 from api.identity import kms_of, make_authenticator, make_identity, open_senders
+from api.media_opening import open_attachments
 from api.views import WriteViews
 from domain.devices import PushChannel
 from loaders.catalogue import Catalogue
@@ -95,6 +96,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     frozenset(template.id for template in read_templates(settings.wechat_templates).values()),
                 )
                 units = Units(UnitStore(mongodb[settings.database]))
+                attachments = await open_attachments(settings, mongodb[settings.database], identity)
                 yield Resources(
                     catalogue,
                     redis,
@@ -111,10 +113,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                             messages.preferences,
                             DigestStore(mongodb[settings.database]),
                             messages.own,
+                            attachments.store,
                         ),
                         devices,
                         messages,
                         units,
+                        media=attachments,
                     ),
                     make_authenticator(settings, identity, ended),
                     ended,

@@ -47,6 +47,7 @@ from resolvers.account_types import (
 )
 from resolvers.context import Context
 from resolvers.devices import ViewerDevices
+from resolvers.media import ViewerMedia
 from resolvers.messages import ViewerMessages
 from resolvers.mutations import refusable
 from resolvers.node import PageInfo
@@ -431,7 +432,7 @@ class AccountMutation(SignInMutation):
 
 
 @strawberry.type(name="Viewer", description="Everything about whoever is signed in.")
-class ViewerQuery(ViewerAccount, ViewerDevices, ViewerMessages):
+class ViewerQuery(ViewerAccount, ViewerDevices, ViewerMedia, ViewerMessages):
     """Composed from the parts of every noun."""
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from operations.account import Identity
     from operations.devices import Devices
     from operations.inbox import Messages
+    from operations.media import Attachments
     from operations.privacy import PersonalStore
 
 Language = Literal["zh", "en"]
@@ -43,6 +44,7 @@ class Stores(Struct, frozen=True):
     devices: Devices | None = None
     messages: Messages | None = None
     units: Units | None = None
+    media: Attachments | None = None
 
 
 def _no_words(error: DomainError) -> str:

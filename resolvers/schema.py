@@ -11,6 +11,7 @@ from resolvers.broadcasts import BroadcastsMutation
 from resolvers.catalogue import CatalogueQuery
 from resolvers.desk import DeskRootQuery
 from resolvers.devices import DevicesMutation
+from resolvers.media import MediaMutation
 from resolvers.messages import MessagesMutation, MessagesSubscription
 from resolvers.units import UnitsQuery
 
@@ -21,7 +22,7 @@ class Query(CatalogueQuery, AccountQuery, UnitsQuery, DeskRootQuery):
 
 
 @strawberry.type(description="Everything that can be changed; refusals come back as `userErrors`.")
-class Mutation(AccountMutation, DevicesMutation, MessagesMutation, BroadcastsMutation):
+class Mutation(AccountMutation, DevicesMutation, MediaMutation, MessagesMutation, BroadcastsMutation):
     """The root of writing."""
 
 

@@ -50,6 +50,7 @@ class MediaStore:
         self._media = database["media"]
         self._complaints = database["complaints"]
         self.files = MediaFiles(database)
+        self._is_indexed = False
 
     async def ensure_indexes(self) -> None:
         """Make the indexes."""
@@ -59,6 +60,7 @@ class MediaStore:
         await self._media.create_index([("contents", ASCENDING)], name="contents")
         await self._media.create_index([("wake_at", ASCENDING)], name="wake_at", sparse=True)
         await self.files.ensure_indexes()
+        self._is_indexed = True
 
     # --- uploading ----------------------------------------------------------------------------------------
 
@@ -78,6 +80,8 @@ class MediaStore:
 
         Of uploads at the same moment at most `limit` survive. Raises: TooManyMediaError.
         """
+        if not self._is_indexed:  # without it the same could be kept twice
+            await self.ensure_indexes()
         file_ids = [ObjectId() for _ in _contents(media)]
         document = _document(media) | {
             "draft": _draft(media.owner, source),
