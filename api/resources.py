@@ -12,18 +12,21 @@ from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
 from api.auth import Authenticator, EndedSessions
+from api.complaints import make_complaints
 from api.health import Probe
 from api.identity import kms_of, make_authenticator, make_identity, open_senders
 from api.media_opening import open_attachments
 from api.views import WriteViews
 from domain.devices import PushChannel
 from loaders.catalogue import Catalogue
+from loaders.knowledge import Knowledge
 from loaders.reference import Follower
 from loaders.units import Units
 from notifications.channels.wechat_messages import read_templates
 from notifications.outbox import Outbox
 from notifications.queue import JobQueue
 from notifications.recent import RecentMessages
+from operations.complaint_forgetting import AccountComplaints
 from operations.devices import Devices
 from operations.inbox import Messages
 from resolvers.context import Stores
@@ -36,6 +39,7 @@ from store.devices import DeviceStore
 from store.digests import DigestStore
 from store.encryption import FieldCipher
 from store.inbox import InboxStore
+from store.knowledge import KnowledgeStore
 from store.messages import MessageStore
 from store.preferences import PreferenceStore
 from store.subscriptions import SubscriptionStore
@@ -66,7 +70,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     Engines that are away delay nothing: the newest snapshot on this disk serves meanwhile.
 
     Raises: ValueError when the settings name no engines, or half an outside issuer;
-    store.encryption.MasterKeyError.
+    store.encryption.MasterKeyError, and what `api.complaints` raises.
     """
     if settings.mongodb_uri is None or settings.redis_url is None:
         raise ValueError("the API needs MONGODB_URI and REDIS_URL; `mintong run` starts embedded engines")
@@ -96,6 +100,17 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     frozenset(template.id for template in read_templates(settings.wechat_templates).values()),
                 )
                 units = Units(UnitStore(mongodb[settings.database]))
+                knowledge = Knowledge(KnowledgeStore(mongodb[settings.database]))
+                complaints = make_complaints(
+                    settings,
+                    mongodb[settings.database],
+                    cipher,
+                    units=lambda: units.tree,
+                    read_classes=lambda: units.classes,
+                    is_division=lambda code: (
+                        catalogue.current is not None and catalogue.current.division(code) is not None
+                    ),
+                )
                 attachments = await open_attachments(settings, mongodb[settings.database], identity)
                 yield Resources(
                     catalogue,
@@ -107,17 +122,20 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         (
                             identity.sessions,
                             identity.access_log,
+                            messages.subscriptions,
+                            messages.own,  # before the devices, whose ids it takes out of deliveries
                             devices.store,
                             devices.grants,
-                            messages.subscriptions,
                             messages.preferences,
                             DigestStore(mongodb[settings.database]),
-                            messages.own,
                             attachments.store,
+                            AccountComplaints(complaints),
                         ),
-                        devices,
-                        messages,
-                        units,
+                        devices=devices,
+                        messages=messages,
+                        units=units,
+                        knowledge=knowledge,
+                        complaints=complaints,
                         media=attachments,
                     ),
                     make_authenticator(settings, identity, ended),
@@ -125,7 +143,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     Follower(
                         units.store.reference,
                         redis,
-                        units.followed,
+                        (*units.followed, knowledge.followed),
                         poll=timedelta(seconds=settings.snapshot_poll_s),
                     ),
                 )
@@ -145,7 +163,7 @@ async def _open_messages(
             outbox=Outbox(store, queue),
             recent=RecentMessages(store),
             inbox=InboxStore(database),
-            own=AccountMessages(database),
+            own=AccountMessages(database, timedelta(days=settings.delivery_days)),
             deliveries=DeliveryStore(database),
             subscriptions=SubscriptionStore(database),
             preferences=PreferenceStore(database),

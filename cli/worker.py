@@ -9,6 +9,7 @@ import uvloop
 
 from api.logs import configure_logging
 from cli.channels import channels_config
+from cli.chores import open_chores
 from notifications.channels.opening import open_channels
 from notifications.worker import WorkerConfig, ensure_indexes, run
 from settings import Settings
@@ -34,6 +35,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         sweep_s=settings.worker_sweep_s,
         metrics_port=settings.worker_metrics_port,
         inbox_days=settings.inbox_days,
+        device_days=settings.device_days,
+        delivery_days=settings.delivery_days,
         drain_s=settings.drain_s,
     )
     redis = open_redis(settings.redis_url, timeout_ms)
@@ -43,8 +46,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         ) as mongodb:
             database = mongodb[settings.database]
             await ensure_indexes(database)
-            async with open_channels(channels_config(settings), database, redis) as channels:
-                await run(config, channels, stop)
+            async with (
+                open_channels(channels_config(settings), database, redis) as channels,
+                open_chores(settings, mongodb, redis) as chores,
+            ):
+                await run(config, channels, stop, chores=chores)
     finally:
         await redis.aclose()
 

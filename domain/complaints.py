@@ -435,7 +435,13 @@ class Escalate(Step, frozen=True, tag="ESCALATE"):
 
 
 class Erase(Step, frozen=True, tag="ERASE"):
-    """Forget who complained and their own words, because they deleted their account."""
+    """Forget who complained and their own words, because they deleted their account.
+
+    `text` is what remains of the matter: the words it began with, without personal data.
+    """
+
+    TEXTS = ("text",)
+    text: Text
 
 
 AnyStep = (

@@ -17,6 +17,7 @@ from domain.complaint_standing import evolve, moves_of
 from domain.complaint_steps import TRANSITIONS, action_of, take
 from domain.complaints import Actor, ActorRole
 from domain.errors import DomainError
+from domain.media import account_owner
 from domain.units import UnitKind
 from operations.complaints import HISTORY_SECRET, Complaints, clock, limit_for, look_up
 from store.complaints import Complaint
@@ -83,10 +84,9 @@ async def act(
     event = seal(key, complaint.number, complaint.events[-1], event)
     standing = evolve(complaint.standing, event)
     media = step.media if isinstance(step, c.Supplement) else ()
-    if len(complaint.media) + len(media) > c.MAX_MEDIA:
-        raise c.InvalidComplaintError(field="media")
     if media:
-        await complaints.media.reserve(media, account, complaint.number, now=now)
+        owner = account_owner(account)
+        await complaints.media.reserve(media, owner, complaint.number, now=now)
     events = (*complaint.events, event)
     after = clock_of(moves_of(events), complaints.calendar, now=now)
     until = act_by(standing, after)
@@ -94,6 +94,7 @@ async def act(
         complaint, event, standing, sealed_texts, media, due_at=after.due_at, act_by=until
     )
     if not written:
+        await complaints.media.release(media, now=now)
         raise _changed(await complaints.store.get(complaint.number))
     texts_after = dict(complaint.sealed_texts)
     if sealed_texts is not None:

@@ -17,6 +17,7 @@ from domain.complaint_standing import evolve, moves_of
 from domain.complaint_steps import take
 from domain.complaints import Actor, ActorRole
 from domain.errors import DomainError
+from domain.media import account_owner
 from domain.preferences import SHANGHAI
 from domain.redaction import redact
 from operations.complaints import HISTORY_SECRET, Complaints, limit_for
@@ -60,6 +61,11 @@ def cell_of(point: c.Point, *, east: int = 0, north: int = 0) -> int:
     return column * 100_000 + row
 
 
+def coarse(point: c.Point) -> c.Point:
+    """Give a place to about a hundred metres, as histories and the public have it."""
+    return c.Point(round(point.longitude, 3), round(point.latitude, 3))
+
+
 def excerpt_of(text: str) -> str:
     """Shorten a text for lists, without personal data and line breaks."""
     words = " ".join(redact(text).text.split())
@@ -91,7 +97,9 @@ async def submit(
     step = await _submission(complaints, account, intake, now)
     number = await complaints.numbers.take(now.astimezone(SHANGHAI).date())
     if intake.media:
-        await complaints.media.reserve(intake.media, scope, number, now=now)
+        await complaints.media.reserve(
+            intake.media, account_owner(scope), number, now=now, exists=complaints.store.list_existing
+        )
     event, texts = take(None, step, actor, now=now)
     digest, sealed_texts = await complaints.store.seal_texts(texts)
     event = seal(
@@ -153,7 +161,7 @@ async def _submission(complaints: Complaints, account: str | None, intake: Intak
         class_code=intake.class_code,
         is_public_wished=intake.is_public_wished,
         media=intake.media,
-        point=intake.point,
+        point=intake.point and coarse(intake.point),
         address=intake.address or None,
         name=name,
         phone=phone,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from msgspec import Struct
 
@@ -25,20 +25,12 @@ from store.accounts import AccountStore
 from store.complaint_joins import JoinStore
 from store.complaint_numbers import ComplaintNumbers
 from store.complaints import Complaint, ComplaintStore
+from store.media import MediaStore
 from store.secrets import SecretStore
 
 HISTORY_SECRET: Final = "complaint-history"  # noqa: S105 — the name of one
 _CODE_SECRET: Final = "complaint-code"  # noqa: S105
 _CODE_CHARS: Final = 8
-
-
-class Attachments(Protocol):
-    """The media that somebody has uploaded."""
-
-    async def reserve(
-        self, ids: Sequence[str], owner: str, number: str, *, now: datetime, field: str = "media"
-    ) -> None:
-        """Attach unattached media of an owner to a complaint, all or none; may be run again."""
 
 
 class Complaints(Struct, frozen=True):
@@ -50,12 +42,17 @@ class Complaints(Struct, frozen=True):
     secrets: SecretStore
     accounts: AccountStore
     access_log: AccessLog
-    media: Attachments
+    media: MediaStore
     units: Callable[[], UnitTree]
-    classes: ClassList
+    read_classes: Callable[[], ClassList]
     limits: LimitRules
     calendar: WorkingCalendar
     is_division: Callable[[str], bool]
+
+    @property
+    def classes(self) -> ClassList:
+        """The classes of complaints as they are now."""
+        return self.read_classes()
 
 
 def clock(complaints: Complaints, complaint: Complaint, *, now: datetime) -> Clock:

@@ -14,9 +14,11 @@ from domain.errors import DomainError
 if TYPE_CHECKING:
     from loaders.catalogue import Freshness
     from loaders.catalogue_snapshot import CatalogueSnapshot
+    from loaders.knowledge import Knowledge
     from loaders.units import Units
     from notifications.live import LiveHub
     from operations.account import Identity
+    from operations.complaints import Complaints
     from operations.devices import Devices
     from operations.inbox import Messages
     from operations.media import Attachments
@@ -44,7 +46,9 @@ class Stores(Struct, frozen=True):
     devices: Devices | None = None
     messages: Messages | None = None
     units: Units | None = None
+    complaints: Complaints | None = None
     media: Attachments | None = None
+    knowledge: Knowledge | None = None
 
 
 def _no_words(error: DomainError) -> str:

@@ -83,6 +83,7 @@ class ComplaintStore:
     def __init__(self, database: AsyncDatabase[Document], cipher: FieldCipher) -> None:
         self._complaints = database["complaints"]
         self._cipher = cipher
+        self._is_indexed = False
 
     async def ensure_indexes(self) -> None:
         """Make the indexes."""
@@ -91,6 +92,7 @@ class ComplaintStore:
                 (field.removeprefix("-"), DESCENDING if field[0] == "-" else ASCENDING) for field in keys
             ]
             await self._complaints.create_index(fields, name=name, sparse=True, unique=name == "key")
+        self._is_indexed = True
 
     async def hide(self, account_id: str) -> Binary:
         """Encrypt an account's id as complaints keep it."""
@@ -125,6 +127,8 @@ class ComplaintStore:
 
     async def insert(self, new: NewComplaint) -> Complaint:
         """Insert a complaint whole, or give the one that has the same key."""
+        if not self._is_indexed:
+            await self.ensure_indexes()  # without the unique one a repetition would be a second complaint
         document = {
             "_id": new.number,
             "key": Binary(new.key),
@@ -194,11 +198,14 @@ class ComplaintStore:
         as_read = {"_id": complaint.number, "standing.version": complaint.standing.version}
         return bool((await self._complaints.update_one(as_read, update)).matched_count)
 
-    async def forget(self, complaint: Complaint, texts: Mapping[int, Binary], excerpt: str) -> None:
-        """Take away who complained and all texts but these."""
-        kept = {str(seq): sealed for seq, sealed in texts.items()}
-        change = {"$set": {"texts": kept, "excerpt": excerpt, "media": []}, "$unset": {"owner": ""}}
-        await self._complaints.update_one({"_id": complaint.number}, change)
+    async def forget(self, complaint: Complaint, kept: Iterable[int], point: Point | None) -> None:
+        """Take away who complained and all texts but those of the kept events."""
+        texts = {str(seq): complaint.sealed_texts[seq] for seq in kept if seq in complaint.sealed_texts}
+        change: Document = {"texts": texts, "media": []}
+        if point is not None:
+            change["point"] = _plain(point)
+        as_read = {"_id": complaint.number, "standing.version": complaint.standing.version}
+        await self._complaints.update_one(as_read, {"$set": change, "$unset": {"owner": "", "cell": ""}})
 
     async def list_own(self, owner: Binary, first: int, before: str | None = None) -> list[Summary]:
         """List the complaints of an owner, newest first, older than the number `before`."""
@@ -213,6 +220,14 @@ class ComplaintStore:
             async for document in self._complaints.find({"_id": {"$in": some}}, _SUMMARY):
                 rows[document["_id"]] = _summary(document)
         return rows
+
+    async def list_existing(self, numbers: Iterable[str]) -> set[str]:
+        """Tell which of these numbers are complaints."""
+        found: set[str] = set()
+        for some in chunks(numbers, KEY_BATCH):
+            async for document in self._complaints.find({"_id": {"$in": some}}, {"_id": 1}):
+                found.add(document["_id"])
+        return found
 
     async def list_queue(
         self,
