@@ -135,7 +135,7 @@ def pauses_of(events: Sequence[Event]) -> list[Pause]:
             pauses.append(Pause(reason, open_since, move.at))
             open_since = None
         elif move.effect is ClockEffect.PAUSE:
-            open_since, reason = move.at, PauseReason(move.reason)
+            open_since, reason = move.at, PauseReason(move.reason or "")
     return pauses if open_since is None else [*pauses, Pause(reason, open_since, None)]
 
 
