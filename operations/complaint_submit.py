@@ -95,12 +95,12 @@ async def submit(
     if intake.media and (before := await complaints.store.find_by_key(stored_key)):
         return _same(before, request)
     step = await _submission(complaints, account, intake, now)
+    event, texts = take(None, step, actor, now=now)
     number = await complaints.numbers.take(now.astimezone(SHANGHAI).date())
     if intake.media:
         await complaints.media.reserve(
             intake.media, account_owner(scope), number, now=now, exists=complaints.store.list_existing
         )
-    event, texts = take(None, step, actor, now=now)
     digest, sealed_texts = await complaints.store.seal_texts(texts)
     event = seal(
         await complaints.secrets.get(HISTORY_SECRET),
