@@ -128,6 +128,11 @@ def decide(rule: Rule | None, viewer: Viewer | None, *, now: datetime) -> None:
 
 def is_within(division_code: str, scope: str) -> bool:
     """Tell whether a division (6 or 9 digits) is the scope's own or lies below it (GB/T 2260's digits)."""
-    if len(scope) == 6:
-        scope = scope[:2] if scope.endswith("0000") else scope[:4] if scope.endswith("00") else scope
-    return division_code.startswith(scope)
+    return division_code.startswith(prefix_of(scope))
+
+
+def prefix_of(scope: str) -> str:
+    """Give the digits with which the codes of all divisions within a scope begin."""
+    if len(scope) != 6:
+        return scope
+    return scope[:2] if scope.endswith("0000") else scope[:4] if scope.endswith("00") else scope

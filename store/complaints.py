@@ -2,8 +2,9 @@
 
 The document's `_id` is the complaint's number. Beside what its events amount to (`standing`) it has what
 queries need: `owner` (the account, encrypted so that equal ones stay equal), `holder` and `act_by` while
-somebody must act, `cell` (where), and `wake_at`, when the caretaker must look at it. `told` events were
-announced. Whatever people said in their own words is encrypted, event by event, in `texts`.
+somebody must act, `marks` for queues beside the holder's, `cell` (where), and `wake_at`, when the caretaker
+must look at it. `told` events were announced. Whatever people said in their own words is encrypted, event by
+event, in `texts`.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
+from domain.complaint_desk import marks_of
 from domain.complaint_history import SALT_BYTES, digest_of
 from domain.complaint_standing import Event, Standing
-from domain.complaints import ComplaintNotFoundError, Point, State
+from domain.complaints import ComplaintNotFoundError, Point
+from store.complaint_queues import ComplaintQueues
 from store.encryption import FieldCipher
 from store.keys import KEY_BATCH, LONG_AGO, chunks
 
@@ -82,6 +85,7 @@ class ComplaintStore:
 
     def __init__(self, database: AsyncDatabase[Document], cipher: FieldCipher) -> None:
         self._complaints = database["complaints"]
+        self.queues = ComplaintQueues(self._complaints, _summary)
         self._cipher = cipher
         self._is_indexed = False
 
@@ -185,7 +189,9 @@ class ComplaintStore:
         """Write one more event if nothing has happened since `complaint` was read; tell whether it was."""
         change: Document = {"standing": _plain(standing), "wake_at": event.at}
         dropped: Document = {}
-        for name, value in (("holder", standing.holder), ("due_at", due_at), ("act_by", act_by)):
+        marks = marks_of(standing, (*complaint.events, event)) or None
+        sought = (("holder", standing.holder), ("due_at", due_at), ("act_by", act_by), ("marks", marks))
+        for name, value in sought:
             (dropped if value is None else change)[name] = "" if value is None else value
         if standing.holder != complaint.standing.holder:
             dropped["claim"] = ""  # a lease ends with the turn
@@ -229,41 +235,6 @@ class ComplaintStore:
                 found.add(document["_id"])
         return found
 
-    async def list_queue(
-        self,
-        holder: str,
-        state: State,
-        first: int,
-        after: tuple[datetime, str] | None = None,
-        *,
-        before: datetime | None = None,
-    ) -> list[Summary]:
-        """List what a unit must act on in one state, the most urgent first, behind an `act_by` and number."""
-        urgent: Document = {"$gte": after[0] if after else LONG_AGO}
-        if before is not None:
-            urgent["$lt"] = before
-        query: Document = {"holder": holder, "standing.state": state.value, "act_by": urgent}
-        if after:
-            query["$or"] = [{"act_by": {"$gt": after[0]}}, {"_id": {"$gt": after[1]}}]
-        order = [("holder", 1), ("standing.state", 1), ("act_by", 1), ("_id", 1)]
-        found = self._complaints.find(query, _SUMMARY, sort=order, limit=first)
-        return [_summary(document) async for document in found]
-
-    async def list_claimed(self, account_id: str, first: int) -> list[Summary]:
-        """List what a member of staff has claimed, at most `first`."""
-        found = self._complaints.find({"claim.by": account_id}, _SUMMARY, limit=first)
-        return [_summary(document) async for document in found]
-
-    async def claim(self, number: str, account_id: str, *, until: datetime, now: datetime) -> bool:
-        """Lease a complaint to a member of staff, unless somebody else's lease still holds."""
-        free = {"$or": [{"claim": None}, {"claim.until": {"$lte": now}}, {"claim.by": account_id}]}
-        change = {"$set": {"claim": {"by": account_id, "until": until}}}
-        return bool((await self._complaints.update_one({"_id": number, **free}, change)).matched_count)
-
-    async def release(self, number: str, account_id: str) -> None:
-        """End a lease of one's own."""
-        await self._complaints.update_one({"_id": number, "claim.by": account_id}, {"$unset": {"claim": ""}})
-
     async def list_near(self, cells: Iterable[int], since: str, first: int) -> list[Summary]:
         """List the newest complaints of each of some cells with a number above `since`."""
         rows = []
@@ -304,8 +275,9 @@ INDEXES: Final[Mapping[str, Sequence[str]]] = {
     "key": ("key",),
     "owner": ("owner", "_id"),
     "queue": ("holder", "standing.state", "act_by", "_id"),
-    "claim": ("claim.by",),
-    "escalated": ("standing.escalated_to", "act_by", "_id"),
+    "newest": ("holder", "_id"),
+    "marks": ("marks", "_id"),
+    "claim": ("claim.by", "claim.until"),
     "cell": ("cell", "_id"),
     "wake_at": ("wake_at",),
 }
