@@ -7,7 +7,7 @@ graphql-core with the same answer.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Coroutine, Hashable, Mapping
 from typing import Any, Final
 
 import strawberry
@@ -20,6 +20,7 @@ from engine.compiler import check_schema, conditions
 from engine.documents import Prepared, PreparedOperation
 from engine.executor import Engine
 from engine.fragments import FragmentCache
+from engine.markers import Rest
 from engine.plan import UnsupportedError
 from engine.responses import ResponseCache, SharedStore
 from engine.result import Result
@@ -113,11 +114,26 @@ class CompiledOperation:
 
         Raises: RequestError when limits refuse the variables, or the time is over.
         """
+        begun = self.begin(variables, context, explain=explain)
+        return begun if isinstance(begun, Outcome) else await begun
+
+    def begin(
+        self, variables: Mapping[str, Any], context: Context, *, explain: bool = False
+    ) -> Outcome | Coroutine[Any, Any, Outcome]:
+        """Do what `execute` does, as far as nothing waits; what is left has to be awaited."""
         core = self._core
         core.check(variables)
-        work = self._engine.execute(self._prepared, dict(variables), self.name, context, explain=explain)
+        begun = self._engine.begin(self._prepared, dict(variables), self.name, context, explain=explain)
+        if isinstance(begun, Result) and not begun.errors:
+            return _outcome(begun)
+        return self._finish(begun, variables, context, explain=explain)
+
+    async def _finish(
+        self, begun: Result | Rest, variables: Mapping[str, Any], context: Context, *, explain: bool
+    ) -> Outcome:
+        core = self._core
         try:
-            result = await within(work, core.timeout_s)
+            result: Result = await within(begun, core.timeout_s) if isinstance(begun, Rest) else begun
         except TimeoutError:
             raise RequestError(TIMEOUT, seconds=core.timeout_s) from None
         if result.errors and was_refused(result.data, result.errors):
@@ -128,16 +144,20 @@ class CompiledOperation:
             return core.outcome(result.data, result.errors, context, explanation)
         if result.errors:
             return core.outcome(result.data, result.errors, context)
-        policy, stored = result.policy, result.stored
-        cache_control = policy.header() if policy.is_cacheable else None
-        if stored is not None:
-            found = stored if result.data is None else None
-            return Outcome(stored.body, cache_control=cache_control, tag=stored.etag, stored=found)
-        return Outcome(result.body, cache_control=cache_control)
+        return _outcome(result)
 
     def source(self, variables: Mapping[str, Any]) -> str:
         """Give the Python that the engine writes for the operation, or why there is none."""
         return self._engine.source(self._prepared.text, self.name, dict(variables))
+
+
+def _outcome(result: Result) -> Outcome:
+    policy, stored = result.policy, result.stored
+    cache_control = policy.header() if policy.is_cacheable else None
+    if stored is not None:
+        found = stored if result.data is None else None
+        return Outcome(stored.body, cache_control=cache_control, tag=stored.etag, stored=found)
+    return Outcome(result.body, cache_control=cache_control)
 
 
 def _explanation(result: Result, cost: int) -> dict[str, Any]:

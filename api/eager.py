@@ -7,7 +7,7 @@ are needed only by work that waits for something.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Awaitable, Coroutine, Generator
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -46,12 +46,17 @@ class _Yield:
         yield
 
 
-async def within(work: Coroutine[Any, Any, T], timeout_s: float) -> T:
+async def _awaiting(work: Awaitable[T]) -> T:
+    return await work
+
+
+async def within(awaitable: Awaitable[T], timeout_s: float) -> T:
     """Await work, at most for a time that begins when it first waits for something.
 
     May itself be started outside a task; what has to wait is then to be gone on with in one, as `Resumed`.
     Raises: TimeoutError.
     """
+    work = _awaiting(awaitable)
     try:
         waiting = work.send(None)
     except StopIteration as done:

@@ -7,7 +7,7 @@ is in front of it only sees `Operation.execute(variables, context) -> Outcome`, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from inspect import isawaitable
 from time import perf_counter
@@ -93,6 +93,12 @@ class Operation(Protocol):
         self, variables: Mapping[str, Any], context: Context, *, explain: bool = False
     ) -> Outcome:
         """Run the operation, and say how under `extensions.explain` when asked to.
+
+        Raises: RequestError when limits refuse the variables.
+        """
+
+    def begin(self, variables: Mapping[str, Any], context: Context) -> Outcome | Coroutine[Any, Any, Outcome]:
+        """Do what `execute` does, as far as nothing waits; what is left has to be awaited.
 
         Raises: RequestError when limits refuse the variables.
         """
@@ -288,6 +294,10 @@ class CoreOperation:
                 raise RequestError(TIMEOUT, seconds=self.timeout_s) from None
         explanation = self._explanation(variables, perf_counter() - started) if explain else None
         return self.outcome(result.data, result.errors or (), context, explanation)
+
+    def begin(self, variables: Mapping[str, Any], context: Context) -> Outcome | Coroutine[Any, Any, Outcome]:
+        """Leave everything to `execute`."""
+        return self.execute(variables, context)
 
     def executor(
         self, variables: Mapping[str, Any], context: Context, root: Any = None

@@ -124,13 +124,22 @@ class GraphQLOverHTTP:
         if self._ready is not None and (found := self._ready.find(body, exchange.language)) is not None:
             exchange.operation_name, stored = found
             return Answer(200, stored.body, "ok", stored=stored)
+        lookup = self._lookup
         try:
-            operation = self._lookup.find_at_hand(parameters := from_body(body))
+            operation = lookup.find_at_hand(parameters := from_body(body))
         except RequestError:
             return None
         if operation is None or isinstance(operation, SubscriptionOperation) or not operation.is_prompt:
             return None
-        work = self._guarded(exchange, self._execute(operation, parameters, exchange, body))
+        exchange.operation_name = lookup.label(operation)
+        try:
+            context = self._make_context(exchange.language, exchange.request_id, None)
+            begun = operation.begin(parameters.variables, context)
+            if isinstance(begun, Outcome):
+                return self._answered(begun, exchange, body)
+        except Exception as error:  # noqa: BLE001 worded, or logged and masked, where every error is
+            begun = _raising(error)
+        work = self._guarded(exchange, self._finished(begun, exchange, body))
         try:
             waiting = work.send(None)
         except StopIteration as done:
@@ -225,7 +234,12 @@ class GraphQLOverHTTP:
     async def _execute(
         self, operation: Operation, parameters: Parameters, exchange: Exchange, body: bytes
     ) -> Answer:
-        outcome = await self._run(operation, parameters, exchange)
+        return self._answered(await self._run(operation, parameters, exchange), exchange, body)
+
+    async def _finished(self, work: Coroutine[Any, Any, Outcome], exchange: Exchange, body: bytes) -> Answer:
+        return self._answered(await work, exchange, body)
+
+    def _answered(self, outcome: Outcome, exchange: Exchange, body: bytes) -> Answer:
         stored = outcome.stored
         if stored is None:
             return _completed(outcome, exchange)
@@ -312,6 +326,10 @@ def _completed(outcome: Outcome, exchange: Exchange, headers: tuple[tuple[bytes,
 
 def _status(status: HTTPStatus, exchange: Exchange) -> int:
     return int(status) if exchange.media_type == GRAPHQL_RESPONSE else 200
+
+
+async def _raising(error: Exception) -> Outcome:
+    raise error
 
 
 async def _to_the_end(work: Coroutine[Any, Any, Answer]) -> Answer:

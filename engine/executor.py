@@ -266,10 +266,14 @@ class Engine:
         coerced = operation.reader.read(variables)
         if isinstance(coerced, list):
             return self._refuse(coerced)
-        values = condition_values(operation, coerced.coerced) if operation.conditions else ()
-        plan: OperationPlan | str = "a condition that is not a boolean"
-        if values is not None:
-            plan = self._plan(prepared, operation, values, timed=explain)
+        plan: OperationPlan | str | None = None
+        if not (operation.conditions or explain):
+            plan = operation.variants.get(())
+        if plan is None:
+            values = condition_values(operation, coerced.coerced) if operation.conditions else ()
+            plan = "a condition that is not a boolean"
+            if values is not None:
+                plan = self._plan(prepared, operation, values, timed=explain)
         if isinstance(plan, str):
             core = (prepared, operation, variables, context, root, extensions, plan, explain)
             return Rest(self._run_core, *core)

@@ -9,7 +9,7 @@ extension is private whatever it declares.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -55,6 +55,15 @@ class CachePolicy:
     language: bool = False
     snapshot: bool = False
     """Whether the value changes only when a new snapshot is published."""
+    _header: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        value = "private, no-store"
+        if self.is_cacheable:
+            value = f"public, max-age={self.max_age_s}"
+            if self.stale_s:
+                value += f", stale-while-revalidate={self.stale_s}"
+        object.__setattr__(self, "_header", value)
 
     @property
     def is_cacheable(self) -> bool:
@@ -73,10 +82,7 @@ class CachePolicy:
 
     def header(self) -> str:
         """Return the `Cache-Control` value of an answer to GET."""
-        if not self.is_cacheable:
-            return "private, no-store"
-        value = f"public, max-age={self.max_age_s}"
-        return f"{value}, stale-while-revalidate={self.stale_s}" if self.stale_s else value
+        return self._header
 
 
 PRIVATE = CachePolicy()

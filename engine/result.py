@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import orjson
 from graphql import GraphQLError
+from msgspec import Struct
 
 from engine.explain import Explanation
 from engine.policy import PRIVATE, CachePolicy
@@ -18,22 +18,21 @@ from engine.responses import StoredResponse, etag_of
 FormatError = Callable[[GraphQLError], Mapping[str, Any]]
 
 
-@dataclass(slots=True)
-class Result:
-    """The answer to one request."""
+class Result(Struct, eq=False):
+    """The answer to one request.
+
+    `data` is what orjson writes as the answer's data, or None; not set where stored bytes answer. Entities
+    may be `orjson.Fragment`s, instants `datetime`s. `reason` says why graphql-core ran the operation; None
+    where compiled code did. `executed` is false where the request failed before execution (parsing,
+    validation, limits, variables).
+    """
 
     data: Any
-    """What orjson writes as the answer's data, or None; not set where stored bytes answer.
-
-    Entities may be `orjson.Fragment`s, instants `datetime`s.
-    """
-    errors: list[GraphQLError] = field(default_factory=list)
+    errors: list[GraphQLError] = []
     reason: str | None = None
-    """Why graphql-core ran the operation; None where compiled code did."""
     policy: CachePolicy = PRIVATE
     stored: StoredResponse | None = None
     executed: bool = True
-    """False where the request failed before execution (parsing, validation, limits, variables)."""
     explanation: Explanation | None = None
     extensions: dict[str, Any] | None = None
     _body: bytes | None = None
@@ -45,7 +44,8 @@ class Result:
         if self.stored is not None:
             return self.stored.body
         if self._body is None:
-            self._body = dump(self.payload())
+            usual = self.executed and not (self.errors or self.extensions)
+            self._body = dump({"data": self.data} if usual else self.payload())
         return self._body
 
     @property
