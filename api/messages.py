@@ -343,6 +343,27 @@ DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
         "At most {maximum} ids at once, not {count}.",
     ),
     "UNKNOWN_CATEGORY": ("没有代码为 {code} 的分类。", "There is no category {code}."),
+    "GUIDE_NOT_FOUND": ("没有找到这条知识。", "There is no such guide."),
+    "GUIDE_CHANGED": (
+        "这条知识刚被他人修改（现为第 {version} 版），请刷新后重试。",
+        "Somebody else has just changed this guide (version {version} now): look at it again.",
+    ),
+    "GUIDE_STEP_NOT_ALLOWED": (
+        "状态为 {state} 的知识不能执行 {action}。",
+        "{action} is not possible with a guide that is {state}.",
+    ),
+    "INVALID_GUIDE": (
+        "知识内容的 {field} 有误，请核对。",
+        "The guide's {field} is missing, too long or unknown.",
+    ),
+    "GUIDE_OUT_OF_SCOPE": (
+        "只能编写本辖区的知识；全省通用的知识由省级维护。",
+        "Guides are written for one's own division; those for everywhere by the province.",
+    ),
+    "GUIDE_KEY_REUSED": (
+        "该幂等键已用于另一条知识。",
+        "This idempotency key was used for another guide.",
+    ),
     "UNKNOWN_UNIT": ("没有编号为 {id} 的单位。", "There is no unit {id}."),
     "REFERENCE_UNAVAILABLE": (
         "单位与分类数据正在加载，请稍后重试。",
@@ -370,7 +391,10 @@ DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
         "文件比现有 {units} 个单位少了 {missing} 个，超过一成，未作任何改动；确认无误后请加 --force。",
         "The table lacks {missing} of {units} units, over a tenth: nothing was changed. Force it if true.",
     ),
-    "LIST_CHANGED": ("{list} 刚被他人更新，请重新导入。", "Somebody else has just replaced {list}: try again."),
+    "LIST_CHANGED": (
+        "{list} 刚被他人更新，请重新导入。",
+        "Somebody else has just replaced {list}: try again.",
+    ),
     "INVALID_TABLE": (
         "第 {line} 行 {column} 列有误：{reason}",
         "Line {line}, column {column}: {reason}.",

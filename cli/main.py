@@ -34,10 +34,12 @@ demo_app = typer.Typer(help="Make believable data to try the system with.", no_a
 catalogue_app = typer.Typer(help="Publish the catalogue, withdraw and restore items.", no_args_is_help=True)
 account_app = typer.Typer(help="Appoint staff and operators, rotate token keys.", no_args_is_help=True)
 schema_app = typer.Typer(help="Export the GraphQL schema, or check the exported one.", no_args_is_help=True)
+knowledge_app = typer.Typer(help="Import and export guides, list those to review.", no_args_is_help=True)
 units_app = typer.Typer(help="Import and export units and classes of complaints.", no_args_is_help=True)
 messages_app = typer.Typer(help="Watch, pause and cancel messages, replay failed ones.", no_args_is_help=True)
 app.add_typer(messages_app, name="messages")
 app.add_typer(units_app, name="units")
+app.add_typer(knowledge_app, name="knowledge")
 app.add_typer(import_app, name="import")
 app.add_typer(demo_app, name="demo")
 app.add_typer(catalogue_app, name="catalogue")
@@ -235,6 +237,51 @@ def demo_units_command() -> None:
     from cli.units import demo_units_command as make
 
     run_async(make(read_settings()))
+
+
+@demo_app.command("knowledge")
+def demo_knowledge_command() -> None:
+    """Make the guides of a believable Fujian and publish them."""
+    from cli.knowledge import demo_knowledge_command as make
+
+    run_async(make(read_settings()))
+
+
+@demo_app.command("desk")
+def demo_desk_command() -> None:
+    """Make what the desk of a believable Fujian needs: units and guides."""
+    demo_units_command()
+    demo_knowledge_command()
+
+
+@knowledge_app.command("import")
+def knowledge_import_command(
+    file: Annotated[Path, typer.Argument(help="A file of JSON lines.", exists=True, dir_okay=False)],
+) -> None:
+    """Publish the guides of a file; guides that it does not name stay as they are."""
+    from cli.knowledge import import_knowledge_command
+
+    run_async(import_knowledge_command(read_settings(), file))
+
+
+@knowledge_app.command("export")
+def knowledge_export_command(
+    file: Annotated[Path | None, typer.Argument(help="Where to write it; none: the standard output.")] = None,
+) -> None:
+    """Write the published guides as the file that `knowledge import` reads."""
+    from cli.knowledge import export_knowledge_command
+
+    run_async(export_knowledge_command(read_settings(), file))
+
+
+@knowledge_app.command("due")
+def knowledge_due_command(
+    first: Annotated[int, typer.Option(min=1, max=1000, help="How many to show.")] = 20,
+) -> None:
+    """List guides that somebody has to look at again."""
+    from cli.knowledge import knowledge_due_command as show
+
+    run_async(show(read_settings(), first))
 
 
 _Table = Annotated[Path, typer.Argument(help="A CSV file, complete.", exists=True, dir_okay=False)]

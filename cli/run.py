@@ -19,6 +19,8 @@ from settings import Settings
 from store.catalogue import CatalogueStore
 from store.connections import open_mongodb
 from store.engines import EmbeddedEngines, find_running
+from store.reference import ReferenceStore
+from store.units import UNITS
 
 _READY_TIMEOUT_S = 180.0
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
@@ -39,6 +41,8 @@ async def run_system(
         if not has_catalogue and demo and not settings.is_production:
             await _load_demo(environment)
             has_catalogue = True
+        if demo and not settings.is_production and not await _has_units(settings, environment):
+            await _load_demo_part(environment, "desk", "units and guides")
         children = [_child(settings, name, environment) for name in parts]
         for child in children:
             await child.start()
@@ -105,10 +109,20 @@ async def _has_catalogue(settings: Settings, environment: dict[str, str]) -> boo
         return (await CatalogueStore(client[settings.database]).get_state()).version > 0
 
 
+async def _has_units(settings: Settings, environment: dict[str, str]) -> bool:
+    async with open_mongodb(environment["MONGODB_URI"], 10_000) as client:
+        return UNITS in await ReferenceStore(client[settings.database]).revisions()
+
+
 async def _load_demo(environment: dict[str, str]) -> None:
-    """Fill an empty store with the demo catalogue, in a process of its own whose memory is given back."""
+    """Fill an empty store with the demo catalogue."""
     console.print("First start: loading the demo catalogue of Fujian (once; later starts keep the data).")
-    child = Child("demo", mintong_command("demo", "catalogue"), environment, None, console.print)
+    await _load_demo_part(environment, "catalogue", "catalogue")
+
+
+async def _load_demo_part(environment: dict[str, str], part: str, words: str) -> None:
+    """Make a part of the demo, in a process of its own whose memory is given back."""
+    child = Child("demo", mintong_command("demo", part), environment, None, console.print)
     await child.start()
     try:
         status = await child.wait()
@@ -116,7 +130,7 @@ async def _load_demo(environment: dict[str, str]) -> None:
         await child.stop()
     if status != 0:
         raise CommandError(
-            "The demo catalogue could not be loaded, see above. `mintong run --no-demo` starts without it."
+            f"The demo's {words} could not be loaded, see above. `mintong run --no-demo` starts without it."
         )
 
 

@@ -7,6 +7,7 @@ before goes on serving while the store is away.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
@@ -22,6 +23,8 @@ from store.reference import CHANNEL, ReferenceStore
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+RELOAD_S = 3_600.0
+"""A list is loaded anew after so long: perhaps a writer died before it raised the revision."""
 
 
 class ReferenceUnavailableError(DomainError):
@@ -36,6 +39,7 @@ class Followed(Generic[T]):
     def __init__(self, name: str, load: Callable[[], Awaitable[T]]) -> None:
         self.name = name
         self.revision = -1
+        self._loaded_at = 0.0
         self._load = load
         self._value: T | None = None
 
@@ -47,12 +51,13 @@ class Followed(Generic[T]):
         return self._value
 
     async def refresh(self, revision: int) -> bool:
-        """Load the value unless it is of this revision; tell whether it was."""
-        if revision == self.revision:
+        """Load the value unless it is of this revision and an hour old at most; tell whether it was."""
+        now = time.monotonic()
+        if revision == self.revision and now - self._loaded_at < RELOAD_S:
             return False
         # Read after the revision: a newer value under an older number is loaded once more, never missed.
         self._value = await self._load()
-        self.revision = revision
+        self.revision, self._loaded_at = revision, now
         return True
 
 

@@ -10,6 +10,7 @@ from resolvers.access import allow, viewer_of
 from resolvers.account import DeskCitizens
 from resolvers.broadcasts import DeskMessages
 from resolvers.context import Context
+from resolvers.knowledge import DeskKnowledge
 
 
 @strawberry.type
@@ -34,7 +35,7 @@ class DeskScope:
 
 
 @strawberry.type(description="The work of staff and operators.")
-class Desk(DeskScope, DeskCitizens, DeskMessages):
+class Desk(DeskScope, DeskCitizens, DeskMessages, DeskKnowledge):
     """Composed from the parts of every noun."""
 
 

@@ -11,18 +11,21 @@ from resolvers.broadcasts import BroadcastsMutation
 from resolvers.catalogue import CatalogueQuery
 from resolvers.desk import DeskRootQuery
 from resolvers.devices import DevicesMutation
+from resolvers.knowledge import KnowledgeMutation, KnowledgeQuery
 from resolvers.media import MediaMutation
 from resolvers.messages import MessagesMutation, MessagesSubscription
 from resolvers.units import UnitsQuery
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(CatalogueQuery, AccountQuery, UnitsQuery, DeskRootQuery):
+class Query(CatalogueQuery, AccountQuery, UnitsQuery, KnowledgeQuery, DeskRootQuery):
     """The root of reading: public data here, a citizen's own under `viewer`, staff's work under `desk`."""
 
 
 @strawberry.type(description="Everything that can be changed; refusals come back as `userErrors`.")
-class Mutation(AccountMutation, DevicesMutation, MediaMutation, MessagesMutation, BroadcastsMutation):
+class Mutation(
+    AccountMutation, DevicesMutation, MediaMutation, MessagesMutation, BroadcastsMutation, KnowledgeMutation
+):
     """The root of writing."""
 
 

@@ -9,14 +9,18 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 INDEX_NAMES: Mapping[str, tuple[str, ...]] = {
     "devices": ("account_seen", "seen_at", "shard", "token"),
-    "deliveries": ("broadcast", "wake_at"),
+    "dead_letters": ("device", "failed_at", "message"),
+    "complaints": ("cell", "claim", "escalated", "key", "owner", "queue", "wake_at"),
+    "complaint_joins": ("number", "owner"),
+    "deliveries": ("broadcast", "wake_at", "written_at"),
     "digests": ("account", "due_at"),
     "device_targets": ("shard",),
     "inbox": ("owner", "place"),
     "item_views": ("day",),
     "media": ("complaint", "contents", "draft", "owner", "wake_at"),
     "media_files.files": ("filename",),
-    "messages": ("composed", "dedupe_key", "delete", "wake_at"),
+    "knowledge_guides": ("review_by", "state"),
+    "messages": ("broadcast", "composed", "dedupe_key", "delete", "wake_at"),
     "subscriptions": ("accounts", "topic"),
     "wechat_grants": ("account", "changed_at"),
 }

@@ -60,7 +60,7 @@ class DeskWorld:
 
     async def ask(self, viewer: Viewer | None, document: str, **variables: Any) -> Any:
         """Give the data of an answer; the codes of its errors are in `codes`."""
-        stores = Stores(cast("Any", None), (), units=self.units, **self.more)
+        stores = Stores(**{"identity": None, "personal": (), "units": self.units, **self.more})
         context = Context(
             catalogue=cast("Any", SimpleNamespace(item=lambda id: None)),
             catalogue_freshness=lambda: None,

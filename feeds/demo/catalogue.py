@@ -238,7 +238,7 @@ def _row(item: BasicItem, division: Division, office: Office, seed: str) -> Row:
     task_code = office.credit_code + level + item.code
     depth = item.depth - 1 if item.depth == 4 and chance[1] < 20 else item.depth
     promised = item.promised.days and _shorter(item.promised.days, chance[0])
-    row_guid = _digest("row", item.code, division.code).hex()
+    row_guid = _row_id(item, division)
     changed = _LAST_DAY - timedelta(days=int.from_bytes(chance[2:4], "big") % 900)
     effective = min(_FIRST_DAY + timedelta(days=int.from_bytes(chance[4:6], "big") % 1500), changed)
     at = f"{changed:%Y-%m-%d} {8 + chance[6] % 10:02d}:{chance[7] % 60:02d}:{chance[8] % 60:02d}"
@@ -275,6 +275,18 @@ def _row(item: BasicItem, division: Division, office: Office, seed: str) -> Row:
         "mobile_terminal_url": url.replace("/item/", "/m/item/"),
         "plan_effective_date": f"{effective:%Y-%m-%d}",
     }
+
+
+def row_ids(seed: int = 1) -> Iterator[tuple[BasicItem, list[str]]]:
+    """Yield every basic item with the ids of its rows, in the order of `generate`."""
+    items = basic_items()
+    selection = _Selection(Province(seed), items)
+    for item in items:
+        yield item, [_row_id(item, division) for division in selection.divisions(item)]
+
+
+def _row_id(item: BasicItem, division: Division) -> str:
+    return _digest("row", item.code, division.code).hex()
 
 
 def count_rows(seed: int = 1) -> int:
