@@ -34,6 +34,21 @@ class ComplaintNumbers:
             self._next += 1
             return number_of(day, self._next)
 
+    async def list_leased(self, place: str = "", most: int = 192) -> tuple[str, list[str]]:
+        """List the next numbers that were leased, used or not, behind a place; give the place behind them.
+
+        Days in order, at most `most` at once; no numbers: there are no more.
+        """
+        day, _, done = place.partition("/")
+        leased = {each["_id"]: int(each["leased"]) async for each in self._counters.find({})}
+        for of_day in sorted(each for each in leased if each >= day):
+            first = int(done) if of_day == day else 0
+            end = min(first + most, leased[of_day])
+            if end > first:
+                date_ = date.fromisoformat(of_day)
+                return f"{of_day}/{end}", [number_of(date_, n) for n in range(first + 1, end + 1)]
+        return place, []
+
     async def _lease(self, day: date) -> None:
         counter: dict[str, Any] | None = await self._counters.find_one_and_update(
             {"_id": day.isoformat()},

@@ -61,6 +61,7 @@ class Complaint(Summary, frozen=True):
     sealed_texts: Mapping[int, Binary] = {}
     owner: Binary | None = None
     request: bytes = b""
+    holder: str | None = None
 
 
 class NewComplaint(Struct, frozen=True):
@@ -227,6 +228,14 @@ class ComplaintStore:
                 rows[document["_id"]] = _summary(document)
         return rows
 
+    async def list_whole(self, numbers: Iterable[str]) -> list[Complaint]:
+        """List the complaints that exist among these numbers, with their histories."""
+        rows: list[Complaint] = []
+        for some in chunks(numbers, KEY_BATCH):
+            found = self._complaints.find({"_id": {"$in": some}})
+            rows += [_complaint(document) async for document in found]
+        return rows
+
     async def list_existing(self, numbers: Iterable[str]) -> set[str]:
         """Tell which of these numbers are complaints."""
         found: set[str] = set()
@@ -265,6 +274,12 @@ class ComplaintStore:
         as_read = {"_id": complaint.number, "standing.version": complaint.standing.version}
         await self._complaints.update_one(as_read, {"$set": {"wake_at": until}})
 
+    async def list_newest(self, before: str | None = None) -> list[Complaint]:
+        """Give the next hundred complaints, newest first, older than a number."""
+        query = {"_id": {"$lt": before or _LATEST}}
+        found = self._complaints.find(query, sort=[("_id", -1)], limit=100)
+        return [_complaint(document) async for document in found]
+
     async def walk(self, after: str = "") -> list[Complaint]:
         """Give the next hundred complaints behind a number, for whoever goes through all of them."""
         found = self._complaints.find({"_id": {"$gt": after}}, sort=[("_id", 1)], limit=100)
@@ -299,6 +314,7 @@ def _complaint(document: Document) -> Complaint:
         sealed_texts={int(seq): sealed for seq, sealed in document["texts"].items()},
         owner=document.get("owner"),
         request=bytes(document["request"]),
+        holder=document.get("holder"),
     )
 
 

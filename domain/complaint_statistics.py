@@ -1,0 +1,301 @@
+"""Figures about complaints: what one complaint adds to which, and how sums and quantiles are read.
+
+A *round* begins with the submission or a reopening and counts in the month (Asia/Shanghai) in which it began.
+What a complaint adds is a pure function of its history, so sums can be brought up to date by differences.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from msgspec import Struct
+
+from domain.complaint_clock import clock_of
+from domain.complaint_standing import Event, Standing, evolve, moves_of
+from domain.complaints import ANSWER_OUT, Kind, State
+from domain.errors import DomainError
+from domain.preferences import SHANGHAI
+from domain.units import Outcome, lineage
+from domain.working_days import WorkingCalendar, working_time_between
+
+EVERYWHERE: Final = "*"
+EVERY_CLASS: Final = "*"
+SATISFIED_FROM: Final = 3
+"""A result graded this or better counts as satisfied (基本满意)."""
+BUCKETS_PER_DOUBLING: Final = 8
+QUANTILE_ERROR: Final = 2 ** (1 / (2 * BUCKETS_PER_DOUBLING)) - 1
+"""Quantiles of a minute or more are off by at most this share of themselves, 4.4%."""
+MAX_YEARS: Final = 5
+COUNTERS: Final = (
+    "received",
+    "reopened",
+    "answered",
+    "in_time",
+    "rated",
+    "satisfied",
+    "refused",
+    "withdrawn",
+    "merged",
+)
+_ENDS: Final = {State.REFUSED: "refused", State.WITHDRAWN: "withdrawn", State.MERGED: "merged"}
+Deltas = dict[str, dict[str, int]]
+
+
+class InvalidStatisticsError(DomainError):
+    """A question about figures that cannot be answered; `field` names the argument."""
+
+    code = "INVALID_STATISTICS"
+
+
+class Month(Struct, frozen=True, order=True):
+    """A month of a year."""
+
+    year: int
+    month: int
+
+    def __str__(self) -> str:
+        return f"{self.year:04}-{self.month:02}"
+
+    @classmethod
+    def of(cls, instant: datetime) -> Month:
+        """Give the month of an instant in Asia/Shanghai."""
+        day = instant.astimezone(SHANGHAI)
+        return cls(day.year, day.month)
+
+
+class Round(Struct, frozen=True, omit_defaults=True):
+    """What one round of a complaint adds: what it counts in, and what it counts as.
+
+    `is_first`: begun by the submission. `end`: a counter for an end without an answer. `minutes`: office time
+    until the answer. `returned`: the units that gave it back.
+    """
+
+    month: Month
+    kind: Kind
+    division_code: str
+    class_code: str | None = None
+    unit: str | None = None
+    is_first: bool = False
+    is_answered: bool = False
+    is_in_time: bool = False
+    is_rated: bool = False
+    is_satisfied: bool = False
+    end: str | None = None
+    minutes: int = 0
+    returned: tuple[str, ...] = ()
+
+
+def rounds_of(events: Sequence[Event], calendar: WorkingCalendar) -> tuple[Round, ...]:
+    """Give what a complaint adds to the figures, round by round.
+
+    All rounds count under the kind and the class that it has now.
+    """
+    starts = [event.seq for event in events if event.action in ("SUBMIT", "REOPEN")]
+    whole: list[Standing] = []
+    for event in events:
+        whole.append(evolve(whole[-1] if whole else None, event))
+    return tuple(
+        _round(events, whole, start, end, calendar)
+        for start, end in zip(starts, [*starts[1:], len(events)], strict=True)
+    )
+
+
+def _round(
+    events: Sequence[Event], whole: Sequence[Standing], start: int, end: int, calendar: WorkingCalendar
+) -> Round:
+    now, begun, last = whole[end - 1], events[start].at, whole[-1]
+    replied = now.replied_at if now.state in ANSWER_OUT else None
+    minutes, is_in_time = 0, False
+    if replied is not None:
+        clock = clock_of(moves_of(events[:end]), calendar, now=replied)
+        is_in_time = not clock.is_overdue(replied)
+        minutes = working_time_between(begun, replied, calendar) // timedelta(minutes=1)
+    directly = any(event.action == "ANSWER_DIRECTLY" for event in events[start:end])
+    graded = now.rating is not None and now.rating.result >= SATISFIED_FROM
+    return Round(
+        month=Month.of(begun),
+        kind=last.kind,
+        division_code=last.division_code,
+        class_code=last.class_code,
+        unit=now.centre if directly else now.lead,
+        is_first=start == 0,
+        is_answered=replied is not None,
+        is_in_time=is_in_time,
+        is_rated=now.rating is not None or now.is_satisfied is not None,
+        is_satisfied=graded or now.is_satisfied is True,
+        end=_ENDS.get(now.state),
+        minutes=minutes,
+        returned=tuple(_returned(events[start:end], whole)),
+    )
+
+
+def _returned(events: Iterable[Event], whole: Sequence[Standing]) -> list[str]:
+    """List the units that gave a complaint back, each as often as it did."""
+    leads = (whole[event.seq - 1].lead for event in events if event.action == "RETURN")
+    return [lead for lead in leads if lead is not None]
+
+
+def bucket_of(minutes: int) -> int:
+    """Give the bucket of a number of minutes; eight buckets to a doubling, below one minute bucket 0."""
+    return 1 + math.floor(BUCKETS_PER_DOUBLING * math.log2(minutes)) if minutes else 0
+
+
+def minutes_of(bucket: int) -> float:
+    """Give the middle of a bucket, in minutes."""
+    return 2 ** ((bucket - 0.5) / BUCKETS_PER_DOUBLING) if bucket else 0.0
+
+
+def division_scope(division_code: str) -> str:
+    """Name the scope of a division and all below it; `EVERYWHERE` is one, too."""
+    return f"d:{division_code}"
+
+
+def unit_scope(unit_id: str) -> str:
+    """Name the scope of a unit."""
+    return f"u:{unit_id}"
+
+
+def sum_key(scope: str, classes: str, year: int) -> str:
+    """Name the sums of a scope and of a class, a group or `EVERY_CLASS`, in a year."""
+    return f"{scope}|{classes}|{year}"
+
+
+def outcomes_key(class_code: str, division_code: str) -> str:
+    """Name what became of a class's complaints of a division, by unit."""
+    return f"o:{class_code}|{division_code}"
+
+
+def deltas_of(before: Iterable[Round], after: Iterable[Round]) -> Deltas:
+    """Give what to add when a complaint's rounds change, by key of the sums and dotted path in them."""
+    deltas: Deltas = {}
+    for rounds, sign in ((before, -1), (after, 1)):
+        for each in rounds:
+            _add_round(deltas, each, sign)
+    return {
+        key: kept for key, paths in deltas.items() if (kept := {path: n for path, n in paths.items() if n})
+    }
+
+
+def merge_deltas(total: Deltas, more: Deltas) -> None:
+    """Add deltas to others in place."""
+    for key, paths in more.items():
+        into = total.setdefault(key, {})
+        for path, count in paths.items():
+            into[path] = into.get(path, 0) + count
+
+
+def _add_round(deltas: Deltas, each: Round, sign: int) -> None:
+    scopes = [division_scope(code) for code in (EVERYWHERE, *lineage(each.division_code))]
+    if each.unit is not None:
+        scopes.append(unit_scope(each.unit))
+    classes = [EVERY_CLASS, *([each.class_code[:2], each.class_code] if each.class_code else ())]
+    prefix = f"{each.month.month:02}.{each.kind.value}."
+    paths = [f"{prefix}{name}" for name in _counted(each)]
+    if each.is_answered:
+        paths.append(f"{prefix}minutes.{bucket_of(each.minutes)}")
+    for scope in scopes:
+        for name in dict.fromkeys(classes):
+            into = deltas.setdefault(sum_key(scope, name, each.month.year), {})
+            for path in paths:
+                into[path] = into.get(path, 0) + sign
+    if each.class_code is not None:
+        into = deltas.setdefault(outcomes_key(each.class_code, each.division_code), {})
+        answered = [each.unit] if each.unit is not None and each.is_answered else []
+        named = [(unit, "answered") for unit in answered] + [(unit, "returned") for unit in each.returned]
+        for unit, name in named:
+            path = f"{_plain_id(unit)}.{name}"
+            into[path] = into.get(path, 0) + sign
+
+
+def _counted(each: Round) -> list[str]:
+    counted = {
+        "received": each.is_first,
+        "reopened": not each.is_first,
+        "answered": each.is_answered,
+        "in_time": each.is_in_time,
+        "rated": each.is_rated,
+        "satisfied": each.is_satisfied,
+    }
+    return [name for name, holds in counted.items() if holds] + ([each.end] if each.end else [])
+
+
+def _plain_id(unit_id: str) -> str:
+    """Write a unit's id so that it can stand in a path: a dot, which it may have, as a colon."""
+    return unit_id.replace(".", ":")
+
+
+def read_outcomes(sums: Mapping[str, Any]) -> dict[str, Outcome]:
+    """Read the sums that `outcomes_key` names: what became of complaints, by unit id."""
+    return {
+        name.replace(":", "."): Outcome(counts.get("answered", 0), counts.get("returned", 0))
+        for name, counts in sums.items()
+    }
+
+
+class Tally:
+    """Sums of rounds: a count for each of `COUNTERS`, and how long answers took."""
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(COUNTERS, 0)
+        self.buckets: dict[int, int] = {}
+
+    def add(self, sums: Mapping[str, Any]) -> None:
+        """Add the sums of one month and one kind, as they are stored."""
+        for name, value in sums.items():
+            if name == "minutes":
+                for bucket, count in value.items():
+                    self.buckets[int(bucket)] = self.buckets.get(int(bucket), 0) + count
+            else:
+                self.counts[name] += value
+
+    def merge(self, other: Tally) -> None:
+        """Add another tally."""
+        self.add({**other.counts, "minutes": other.buckets})
+
+    def hours(self, share: float) -> float | None:
+        """Give the office hours within which a share (0 to 1) of the answers came; None without any.
+
+        It is the value of the answer of that rank, off by at most `QUANTILE_ERROR` of itself, or a minute.
+        """
+        total = sum(self.buckets.values())
+        rank, seen = max(math.ceil(share * total), 1), 0
+        for bucket, count in sorted(self.buckets.items()):
+            seen += count
+            if seen >= rank:
+                return minutes_of(bucket) / 60
+        return None
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether nothing was counted."""
+        return not any(self.counts.values())
+
+
+def months_between(first: Month, last: Month) -> list[Month]:
+    """List the months from one to another, both included.
+
+    Raises: InvalidStatisticsError when they are not in order, no months, or span more than five years.
+    """
+    for month, field in ((first, "from"), (last, "to")):
+        if not (1 <= month.month <= 12 and 2000 <= month.year <= 2999):
+            raise InvalidStatisticsError(field=field)
+    count = (last.year - first.year) * 12 + last.month - first.month + 1
+    if not 1 <= count <= MAX_YEARS * 12:
+        raise InvalidStatisticsError(field="to")
+    return [
+        Month(first.year + (first.month - 1 + n) // 12, (first.month - 1 + n) % 12 + 1) for n in range(count)
+    ]
+
+
+def tally_by_month(sums: Iterable[tuple[int, Mapping[str, Any]]]) -> dict[Month, dict[Kind, Tally]]:
+    """Read the sums of years into a tally for each month and kind that has any."""
+    found: dict[Month, dict[Kind, Tally]] = {}
+    for year, months in sums:
+        for month, kinds in months.items():
+            into = found.setdefault(Month(year, int(month)), {})
+            for kind, counts in kinds.items():
+                into.setdefault(Kind(kind), Tally()).add(counts)
+    return found
