@@ -253,6 +253,15 @@ class Settings(BaseSettings):
     inbox_days: int = Field(
         default=365, ge=1, le=3650, description="Days that a message stays in the inbox of a citizen."
     )
+    device_days: int = Field(
+        default=270, ge=1, le=3650, description="Days after which a device that was not seen is forgotten."
+    )
+    delivery_days: int = Field(
+        default=30,
+        ge=8,
+        le=3650,
+        description="Days that deliveries of messages to devices, and failed ones, are kept.",
+    )
     holidays: Path | None = Field(
         default=None,
         description="Folder of calendars of years that are not shipped, as files YYYY.json of the form "

@@ -36,9 +36,10 @@ from notifications.batcher import Batcher
 from notifications.channels.base import Channel, Outcome, Push, Receipt
 from notifications.devices import RecentDevices
 from notifications.metrics import DEVICES, IN_FLIGHT, SEND_SECONDS
-from store.deliveries import Chunk, DeadLetter, DeliveryStore
+from store.deliveries import Chunk, DeadLetter, DeliveryStore, part_of_chunk
 from store.devices import DeviceStore
 from store.messages import MessageStore
+from store.subscriptions import shards_of_part
 from store.workers import WorkerStore
 
 log = structlog.get_logger(__name__)
@@ -140,9 +141,7 @@ class Delivery:
         flights: list[_Flight] = []
         texts: dict[tuple[str, Language], Text] = {}
         due = {chunk.id: self._due(chunk, messages.get(chunk.message), now) for chunk in chunks}
-        known = await self._recent.get(
-            list(dict.fromkeys(chunk.devices[i] for chunk in chunks for i in due[chunk.id]))
-        )
+        known = await self._known(chunks, due, messages)
         for chunk in chunks:
             if due[chunk.id]:
                 message = messages[chunk.message]
@@ -154,6 +153,21 @@ class Delivery:
         await self._write(lambda: self._deliveries.settle(chunks, claim, now=self._clock()))
 
     # --- before sending -----------------------------------------------------------------------------------
+
+    async def _known(
+        self, chunks: Sequence[Chunk], due: Mapping[str, Sequence[int]], messages: Mapping[str, Message]
+    ) -> dict[str, Target]:
+        """Fetch the devices whose turn it is, those of private messages together."""
+        found: dict[str, Target] = {}
+        private: dict[str, None] = {}
+        for chunk in chunks:
+            ids = [chunk.devices[index] for index in due[chunk.id]]
+            if chunk.broadcast is None:
+                private.update(dict.fromkeys(ids))
+            elif ids:
+                part = part_of_chunk(chunk.id)
+                found |= await self._recent.get(ids, shards_of_part(part, messages[chunk.message].splits))
+        return found | await self._recent.get(list(private))
 
     def _due(self, chunk: Chunk, message: Message | None, now: datetime) -> list[int]:
         """List the devices whose turn it is, by index; close all if nobody needs the message any more."""

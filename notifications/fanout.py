@@ -35,8 +35,6 @@ log = structlog.get_logger(__name__)
 RECIPIENTS_PER_PART: Final = 2_000
 _TOGETHER_FROM: Final = 16
 """Parts from which on a broadcast is large: a bucket of accounts has a row then, not each account."""
-_DEVICES_READ_FOR_ONE: Final = 5
-"""So many devices are read by whole shards in the time of one by its account."""
 _CHUNKS_PER_JOB: Final = 4
 _PRIVATE_PER_JOB: Final = 32
 _LIVE_TOPICS: Final = 1_000
@@ -77,8 +75,6 @@ class FanOut:
         self._redis = redis
         self._channels = frozenset(channels)
         self._clock = clock
-        self._device_count = 0
-        self._counted_at = float("-inf")
 
     async def run(self, ids: Sequence[str]) -> None:
         """Write the recipients of these messages, as far as that is still to be done."""
@@ -201,9 +197,7 @@ class FanOut:
 
     async def _targets_of_part(self, accounts: list[str], first: int, end: int) -> list[Target]:
         """Fetch devices: of everybody in the shards where that is quicker than asking for each account."""
-        if time.monotonic() - self._counted_at > 60:
-            self._device_count, self._counted_at = await self._devices.estimate(), time.monotonic()
-        if self._device_count * (end - first) / SHARDS < _DEVICES_READ_FOR_ONE * len(accounts):
+        if await self._recent.is_by_shards(len(accounts), first, end):
             return await self._devices.list_targets(frozenset(accounts), first, end)
         by_account = await self._targets_of(accounts)
         return [target for owned in by_account.values() for target in owned]

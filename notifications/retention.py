@@ -7,9 +7,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
+from msgspec import Struct
 
+from domain.devices import MAX_DEVICE_AGE
 from domain.ids import SHARDS
+from store.deliveries import KEPT as DELIVERIES_KEPT
+from store.deliveries import DeliveryStore
 from store.devices import DeviceStore
+from store.inbox import KEPT as INBOX_KEPT
 from store.inbox import InboxStore
 
 log = structlog.get_logger(__name__)
@@ -17,8 +22,16 @@ log = structlog.get_logger(__name__)
 _SHARDS_AT_ONCE: Final = 16
 
 
+class Kept(Struct, frozen=True):
+    """How long things are kept: inbox rows, deliveries with dead letters, devices that are not seen."""
+
+    inbox: timedelta = INBOX_KEPT
+    deliveries: timedelta = DELIVERIES_KEPT
+    devices: timedelta = MAX_DEVICE_AGE
+
+
 class Retention:
-    """Deletes old messages from the inboxes and devices nobody has seen for long.
+    """Deletes old messages from the inboxes, old deliveries, and devices that nobody has seen for long.
 
     Compares the targets of some shards with their devices, and remembers how far it has come.
     """
@@ -26,27 +39,28 @@ class Retention:
     def __init__(
         self,
         inbox: InboxStore,
+        deliveries: DeliveryStore,
         devices: DeviceStore,
-        inbox_kept: timedelta,
-        devices_kept: timedelta,
+        kept: Kept,
         clock: Callable[[], datetime],
     ) -> None:
         self._inbox = inbox
+        self._deliveries = deliveries
         self._devices = devices
-        self._inbox_kept = inbox_kept
-        self._devices_kept = devices_kept
+        self._kept = kept
         self._clock = clock
         self._shard = 0
 
     async def go_on(self) -> int:
-        """Do the next part of the work, and count the rows and devices that are gone."""
-        now = self._clock()
-        rows = await self._inbox.delete_old(before=now - self._inbox_kept)
-        devices = await self._devices.remove_stale(now=now, kept=self._devices_kept)
-        if rows or devices:
-            log.info("retention.deleted", rows=rows, devices=devices)
+        """Do the next part of the work, and count the documents that are gone."""
+        now, kept = self._clock(), self._kept
+        rows = await self._inbox.delete_old(before=now - kept.inbox)
+        deliveries = await self._deliveries.delete_old(before=now - kept.deliveries)
+        devices = await self._devices.remove_stale(now=now, kept=kept.devices)
+        if rows or deliveries or devices:
+            log.info("retention.deleted", rows=rows, deliveries=deliveries, devices=devices)
         await self._repair_targets()
-        return rows + devices
+        return rows + deliveries + devices
 
     async def _repair_targets(self) -> None:
         end = self._shard + _SHARDS_AT_ONCE

@@ -23,13 +23,14 @@ from notifications.digests import Digests
 from notifications.fanout import FanOut
 from notifications.preferences import ByPreferences
 from notifications.queue import Job, JobQueue, Lane
-from notifications.retention import Retention
+from notifications.retention import Kept, Retention
 from notifications.sweeper import Sweeper
 from store.connections import open_mongodb, open_redis
+from store.deliveries import KEPT as DELIVERIES_KEPT
 from store.deliveries import DeliveryStore
 from store.devices import DeviceStore
 from store.digests import DigestStore
-from store.inbox import KEPT, InboxStore
+from store.inbox import InboxStore
 from store.messages import MessageStore
 from store.preferences import PreferenceStore
 from store.subscriptions import SubscriptionStore
@@ -60,6 +61,8 @@ class WorkerConfig(Struct, frozen=True):
     """So long inbox rows are kept."""
     device_days: int = MAX_DEVICE_AGE.days
     """So long devices are kept that were not seen."""
+    delivery_days: int = DELIVERIES_KEPT.days
+    """So long deliveries and dead letters are kept."""
     drain_s: float = 10.0
 
 
@@ -100,12 +103,11 @@ def make_worker(
     clock: Callable[[], datetime] | None = None,
     decide: DecideChannels | None = None,
     concurrency: int = 4,
-    inbox_kept: timedelta = KEPT,
-    devices_kept: timedelta = MAX_DEVICE_AGE,
+    kept: Kept | None = None,
 ) -> Worker:
     """Put the parts of a worker together; `decide` None: by the citizens' preferences."""
-    clock = clock or _utc_now
-    messages, deliveries = MessageStore(database, inbox_kept), DeliveryStore(database)
+    clock, kept = clock or _utc_now, kept or Kept()
+    messages, deliveries = MessageStore(database, kept.inbox), DeliveryStore(database)
     inbox, workers = InboxStore(database), WorkerStore(database)
     devices = DeviceStore(database)
     recent, digests = RecentDevices(devices), DigestStore(database)
@@ -134,7 +136,7 @@ def make_worker(
     )
     sweeper = Sweeper(messages, deliveries, workers, queue, fan_out, delivery, clock)
     summaries = Digests(digests, messages, deliveries, devices, queue, channels, clock)
-    retention = Retention(inbox, devices, inbox_kept, devices_kept, clock)
+    retention = Retention(inbox, deliveries, devices, kept, clock)
     return Worker(queue, fan_out, delivery, sweeper, summaries, retention, workers)
 
 
@@ -173,8 +175,11 @@ async def open_worker(
                 channels,
                 decide=decide,
                 concurrency=config.concurrency,
-                inbox_kept=timedelta(days=config.inbox_days),
-                devices_kept=timedelta(days=config.device_days),
+                kept=Kept(
+                    timedelta(days=config.inbox_days),
+                    timedelta(days=config.delivery_days),
+                    timedelta(days=config.device_days),
+                ),
             )
     finally:
         await queue.aclose()

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 from pymongo.asynchronous.database import AsyncDatabase
 
 from domain.devices import PushChannel
-from store.deliveries import chunk_id
+from domain.ids import shard_of
+from domain.messages import MAX_WINDOW
+from store.deliveries import KEPT, DeliveryStore
+from store.devices import DeviceStore
 from store.inbox import InboxStore
 from store.keys import KEY_BATCH, LONG_AGO, chunks
+from store.messages import MessageStore
+from store.subscriptions import part_of_shard
 
 Document = dict[str, Any]
+_CHANNELS: Final = tuple(channel.value for channel in PushChannel)
 _FAR: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class AccountMessages:
-    """Exports and erases an account's inbox, the messages to it alone, and their deliveries."""
+    """Exports and erases an account's inbox, the messages to it alone, and their deliveries.
 
-    def __init__(self, database: AsyncDatabase[Document]) -> None:
+    To be erased before the account's devices, which are taken out of the deliveries of broadcasts by their
+    ids; `deliveries_kept` is how long these are there.
+    """
+
+    def __init__(self, database: AsyncDatabase[Document], deliveries_kept: timedelta = KEPT) -> None:
         self._inbox = InboxStore(database)
         self._messages = database["messages"]
-        self._deliveries = database["deliveries"]
-        self._dead = database["dead_letters"]
+        self._broadcasts = MessageStore(database)
+        self._deliveries = DeliveryStore(database)
+        self._devices = DeviceStore(database)
+        self._kept = deliveries_kept
 
     @property
     def name(self) -> str:
@@ -60,7 +72,7 @@ class AccountMessages:
         for role in ("composed_by", "approved_by"):
             campaigns = {"composed": {"$gt": ""}, f"campaign.{role}": account_id}
             await self._messages.update_many(campaigns, {"$set": {f"campaign.{role}": "deleted"}})
-        count = await self.forget(account_id, ids)
+        count = await self.forget(account_id, ids) + await self._forget_devices(account_id, now)
         return count + await self._inbox.delete_all(account_id)
 
     async def forget(self, account_id: str, ids: Iterable[str]) -> int:
@@ -69,9 +81,16 @@ class AccountMessages:
         for some in chunks(ids, KEY_BATCH):
             private = {"_id": {"$in": some}, "audience.account": account_id}
             own = [each["_id"] async for each in self._messages.find(private, {"_id": 1})]
-            deliveries = [chunk_id(each, channel.value, 0, 0) for each in own for channel in PushChannel]
-            for keys in chunks(deliveries, KEY_BATCH):
-                count += (await self._deliveries.delete_many({"_id": {"$in": keys}})).deleted_count
-            count += (await self._dead.delete_many({"message": {"$in": own}})).deleted_count
+            count += await self._deliveries.forget_messages(own, _CHANNELS)
             count += (await self._messages.delete_many(private)).deleted_count
         return count
+
+    async def _forget_devices(self, account_id: str, now: datetime) -> int:
+        """Take an account's devices out of the deliveries of broadcasts, also of those it has deleted."""
+        devices = [device.id for device in await self._devices.list_for_account(account_id)]
+        if not devices:
+            return 0
+        shard = shard_of(account_id)
+        broadcasts = await self._broadcasts.list_broadcasts(since=now - self._kept - MAX_WINDOW)
+        parts = [(message, part_of_shard(shard, splits)) for message, splits in broadcasts if splits]
+        return await self._deliveries.forget_devices(devices, parts, _CHANNELS)

@@ -6,7 +6,7 @@ index and say more about those that were not simply sent. A delivery is marked i
 (`<worker>/<number>`) before anything is sent. `uncertain` counts how often it was taken over from a dead
 worker, `lost` how many answers of the provider were lost otherwise: only these pushes can have gone out
 twice. `broadcast` is the message's id, where there are many deliveries of it. `wake_at`: when the sweeper
-must look.
+must look. Deliveries and dead letters are kept for `KEPT` after they were written.
 """
 
 from __future__ import annotations
@@ -27,9 +27,13 @@ from domain.messages import Counts, DeviceState, count_states
 from store.keys import KEY_BATCH, LONG_AGO, WRITE_BATCH, chunks, duplicates
 
 Document = dict[str, Any]
+KEPT: Final = timedelta(days=30)
 SENT_WITHIN: Final = timedelta(seconds=30)
 FLIGHT_CHECK: Final = timedelta(seconds=5)
 MAX_CHUNKS_PER_PART: Final = 256
+NOBODY: Final = "-"
+"""Stands in a delivery for the device of an account that was deleted; no device has such an id."""
+_CHUNKS_LOOKED_FOR: Final = 8
 
 
 class ChunkState(StrEnum):
@@ -76,6 +80,11 @@ def chunk_id(message: str, channel: str, part: int, number: int) -> str:
     return f"{message}:{channel}:{part}.{number}"
 
 
+def part_of_chunk(id: str) -> int:
+    """Give the part of the fan-out that a delivery belongs to."""
+    return int(id.rpartition(":")[2].partition(".")[0])
+
+
 class DeliveryStore:
     """Reads and writes `deliveries` and `dead_letters`."""
 
@@ -92,6 +101,9 @@ class DeliveryStore:
         """Make the indexes."""
         await self._chunks.create_index([("wake_at", ASCENDING)], name="wake_at", sparse=True)
         await self._chunks.create_index([("broadcast", ASCENDING)], name="broadcast", sparse=True)
+        await self._chunks.create_index([("written_at", ASCENDING)], name="written_at")
+        for name in ("device", "failed_at", "message"):
+            await self._dead.create_index([(name, ASCENDING)], name=name)
 
     # --- fan-out ------------------------------------------------------------------------------------------
 
@@ -285,6 +297,58 @@ class DeliveryStore:
         await self._dead.delete_one({"_id": letter.id})
         return True
 
+    # --- forgetting ---------------------------------------------------------------------------------------
+
+    async def forget_messages(self, messages: Sequence[str], channels: Sequence[str]) -> int:
+        """Delete the deliveries and dead letters of private messages, and count them."""
+        count = 0
+        for some in chunks((chunk_id(each, name, 0, 0) for each in messages for name in channels), KEY_BATCH):
+            count += (await self._chunks.delete_many({"_id": {"$in": some}})).deleted_count
+        for some in chunks(messages, KEY_BATCH):
+            count += (await self._dead.delete_many({"message": {"$in": some}})).deleted_count
+        return count
+
+    async def forget_devices(
+        self, devices: Sequence[str], parts: Iterable[tuple[str, int]], channels: Sequence[str]
+    ) -> int:
+        """Take devices out of the deliveries of these parts (message, number) of broadcasts.
+
+        Their places stay, for `states` goes by them. Gives how many dead letters of the devices are gone.
+        """
+        looked_for = [(message, name, part, 0) for message, part in parts for name in channels]
+        while looked_for:
+            further = []
+            for some in chunks(looked_for, KEY_BATCH // _CHUNKS_LOOKED_FOR):
+                ids = [
+                    chunk_id(message, name, part, first + number)
+                    for message, name, part, first in some
+                    for number in range(_CHUNKS_LOOKED_FOR)
+                ]
+                found = self._chunks.find({"_id": {"$in": ids}}, {"devices": 1})
+                there = {document["_id"]: document["devices"] async for document in found}
+                for id, listed in there.items():
+                    await self._blank(id, [device for device in devices if device in listed])
+                further += [
+                    (message, name, part, first + _CHUNKS_LOOKED_FOR)
+                    for message, name, part, first in some
+                    if chunk_id(message, name, part, first + _CHUNKS_LOOKED_FOR - 1) in there
+                ]
+            looked_for = further
+        count = 0
+        for keys in chunks(devices, KEY_BATCH):
+            count += (await self._dead.delete_many({"device": {"$in": keys}})).deleted_count
+        return count
+
+    async def _blank(self, id: str, devices: Iterable[str]) -> None:
+        for device in devices:
+            await self._chunks.update_one({"_id": id, "devices": device}, {"$set": {"devices.$": NOBODY}})
+
+    async def delete_old(self, *, before: datetime) -> int:
+        """Delete the deliveries and dead letters that were written before an instant, and count them."""
+        old = {"$gt": LONG_AGO, "$lt": before}
+        deleted = await self._chunks.delete_many({"written_at": old})
+        return deleted.deleted_count + (await self._dead.delete_many({"failed_at": old})).deleted_count
+
 
 def _chunk(message: str, channel: str, part: int, number: int, devices: list[str]) -> Chunk:
     states = DeviceState.WAITING.value * len(devices)
@@ -307,6 +371,7 @@ def _document(chunk: Chunk, now: datetime) -> Document:
         "devices": chunk.devices,
         "states": chunk.states,
         "state": ChunkState.QUEUED.value,
+        "written_at": now,
         "wake_at": now + SENT_WITHIN,
     }
     if chunk.broadcast is not None:

@@ -161,8 +161,8 @@ class DeviceStore:
                 found.setdefault(device.account_id, []).append(device)
         return found
 
-    async def list_targets(self, accounts: Collection[str], first: int, end: int) -> list[Target]:
-        """Give where pushes to these accounts go, all of them in the shards from `first` until before `end`.
+    async def list_targets(self, accounts: Collection[str] | None, first: int, end: int) -> list[Target]:
+        """Give where pushes to accounts in the shards from `first` until before `end` go; None: to all there.
 
         Reads the targets of everybody in these shards, a thousand in the time of some hundred devices.
         """

@@ -8,6 +8,8 @@ from typing import Any
 from pymongo.asynchronous.database import AsyncDatabase
 
 INDEX_NAMES: Mapping[str, tuple[str, ...]] = {
+    "access_log": ("account_newest", "actor", "delete"),
+    "accounts": ("closed", "external", "phone", "resident_id", "wechat_openid"),
     "devices": ("account_seen", "seen_at", "shard", "token"),
     "dead_letters": ("device", "failed_at", "message"),
     "complaints": ("cell", "claim", "escalated", "key", "owner", "queue", "wake_at"),
@@ -21,8 +23,10 @@ INDEX_NAMES: Mapping[str, tuple[str, ...]] = {
     "media_files.files": ("filename",),
     "knowledge_guides": ("review_by", "state"),
     "messages": ("broadcast", "composed", "dedupe_key", "delete", "wake_at"),
+    "sessions": ("account", "delete", "ended"),
     "subscriptions": ("accounts", "topic"),
     "wechat_grants": ("account", "changed_at"),
+    "workers": ("alive_until",),
 }
 
 

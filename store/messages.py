@@ -1,7 +1,8 @@
 """Messages in MongoDB: `messages`, one document each, private or broadcast, with its place in the fan-out.
 
 Beside the message's own fields a document has `wake_at`: when the sweeper must look at it if nothing happened
-until then. A message that is done has none. `composed` is the id again where the message is a campaign's.
+until then. A message that is done has none. `composed` is the id again where the message is a campaign's,
+`broadcast` where it is for topics.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class MessageStore:
         await self._messages.create_index([("dedupe_key", ASCENDING)], name="dedupe_key", unique=True)
         await self._messages.create_index([("wake_at", ASCENDING)], name="wake_at", sparse=True)
         await self._messages.create_index([("composed", ASCENDING)], name="composed", sparse=True)
+        await self._messages.create_index([("broadcast", ASCENDING)], name="broadcast", sparse=True)
         await self._messages.create_index([("delete_at", ASCENDING)], name="delete", expireAfterSeconds=0)
 
     async def insert(self, message: Message) -> Message:
@@ -104,6 +106,12 @@ class MessageStore:
         )
         return [_message(document) async for document in found]
 
+    async def list_broadcasts(self, *, since: datetime) -> list[tuple[str, int]]:
+        """List the ids of broadcasts whose fan-out began at an instant or later, and their splits."""
+        query = {"broadcast": {"$gt": "0"}, "started_at": {"$gte": since}}
+        found = self._messages.find(query, {"splits": 1})
+        return [(document["_id"], document["splits"]) async for document in found]
+
     async def step(
         self, message_id: str, step: Step, change: Mapping[str, object] | None = None, *, now: datetime
     ) -> Message:
@@ -116,7 +124,8 @@ class MessageStore:
         state = next_state(message.state, step)
         update: Document = {"$set": {**(change or {}), "state": state.value}}
         if state is MessageState.SENDING:
-            update["$set"]["wake_at"] = now
+            # A draft may be old; what it says must outlive the rows that are written from now on.
+            update["$set"] |= {"wake_at": now, "delete_at": now + self._kept}
         else:
             update["$unset"] = {"wake_at": ""}
         as_read = {"_id": message_id, "state": message.state.value}
@@ -176,6 +185,8 @@ def _document(message: Message, kept: timedelta) -> Document:
         document["wake_at"] = message.created_at + ANNOUNCED_WITHIN
     if message.campaign is not None:
         document["composed"] = message.id
+    if message.audience.account is None:
+        document["broadcast"] = message.id
     return document
 
 

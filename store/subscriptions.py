@@ -136,5 +136,10 @@ def shards_of_part(part: int, splits: int) -> tuple[int, int]:
     return part * SHARDS // splits, (part + 1) * SHARDS // splits
 
 
+def part_of_shard(shard: int, splits: int) -> int:
+    """Give the part in which a shard lies; `splits` is a power of two."""
+    return shard * splits // SHARDS
+
+
 def _key(topic: str, shard: int) -> str:
     return f"{topic}|{shard:04d}"
