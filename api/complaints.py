@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
+from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
+from api.identity import kms_of
 from domain.complaint_classes import ClassList
 from domain.units import UnitTree
+from loaders.complaint_classes import shipped_classes
 from operations.complaints import Complaints
 from settings import Settings
 from store.access_log import AccessLog
@@ -20,7 +24,31 @@ from store.complaints import ComplaintStore
 from store.encryption import FieldCipher
 from store.media import MediaStore
 from store.secrets import SecretStore
+from store.units import UnitStore
 from store.working_days import load_calendar
+
+
+@asynccontextmanager
+async def open_complaints(
+    settings: Settings, mongodb: AsyncMongoClient[dict[str, Any]]
+) -> AsyncIterator[Complaints]:
+    """Open complaints for the command line, over the units as they are now.
+
+    Raises: store.encryption.MasterKeyError, and what `make_complaints` raises.
+    """
+    database = mongodb[settings.database]
+    store = UnitStore(database)
+    _, tree = await store.load_units()
+    _, classes = await store.load_classes()
+    async with aclosing(FieldCipher(mongodb, settings.database, kms_of(settings))) as cipher:
+        yield make_complaints(
+            settings,
+            database,
+            cipher,
+            units=lambda: tree,
+            read_classes=lambda: classes or shipped_classes(),
+            is_division=lambda code: bool(tree.select(code)),
+        )
 
 
 def make_complaints(

@@ -16,14 +16,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pymongo.errors import PyMongoError
+from pymongo.errors import EncryptionError, PyMongoError
 from redis.exceptions import RedisError
 from rich.table import Table
 
+from api.complaints import open_complaints
 from cli.resources import Resources, open_addresses, output
+from operations.complaint_audit import NEWEST, audit
 from settings import Settings
 from store.catalogue import CatalogueStore
 from store.connections import open_mongodb, open_redis
+from store.encryption import MasterKeyError
 from store.engines import EngineError
 from store.indexes import list_missing_indexes
 
@@ -162,6 +165,7 @@ async def check_mongodb(resources: Resources) -> list[Finding]:
             judge_clock(hello["localTime"].replace(tzinfo=UTC) - (before + took / 2), took),
             await _check_indexes(resources),
             await _check_catalogue(resources),
+            await _check_complaints(resources),
         ]
     except PyMongoError as error:
         return [_unreachable("MongoDB", "MONGODB_URI", resources.settings.mongodb_uri is None, error)]
@@ -230,6 +234,24 @@ async def _check_catalogue(resources: Resources) -> Finding:
     if state.pending:
         return Finding(Level.WARN, "Catalogue", f"{detail}; newer data waits", "`mintong catalogue publish`")
     return Finding(Level.OK, "Catalogue", detail)
+
+
+async def _check_complaints(resources: Resources) -> Finding:
+    """Check the newest histories; `mintong complaints verify` goes through all."""
+    try:
+        async with open_complaints(resources.settings, resources.mongodb) as complaints:
+            report = await audit(complaints, most=NEWEST, now=datetime.now(UTC))
+    except (MasterKeyError, EncryptionError) as error:
+        return Finding(Level.FAIL, "Complaints", str(error), "Give this process the master key of the API.")
+    if report.faults:
+        number, fault = next(iter(report.faults.items()))
+        return Finding(
+            Level.FAIL,
+            "Complaints",
+            f"{len(report.faults)} of {report.checked} histories are not sound; {number}: {fault[0]}",
+            "`mintong complaints verify` lists all. Somebody has changed the database past the rules.",
+        )
+    return Finding(Level.OK, "Complaints", f"{report.checked} histories checked, all sound")
 
 
 def _ago(age: timedelta) -> str:

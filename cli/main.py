@@ -39,6 +39,8 @@ units_app = typer.Typer(help="Import and export units and classes of complaints.
 messages_app = typer.Typer(help="Watch, pause and cancel messages, replay failed ones.", no_args_is_help=True)
 app.add_typer(messages_app, name="messages")
 app.add_typer(units_app, name="units")
+complaints_app = typer.Typer(help="Verify complaints, draw their steps.", no_args_is_help=True)
+app.add_typer(complaints_app, name="complaints")
 app.add_typer(knowledge_app, name="knowledge")
 app.add_typer(import_app, name="import")
 app.add_typer(demo_app, name="demo")
@@ -286,6 +288,22 @@ def knowledge_due_command(
 
 _Table = Annotated[Path, typer.Argument(help="A CSV file, complete.", exists=True, dir_okay=False)]
 _Out = Annotated[Path | None, typer.Argument(help="Where to write it; none: the standard output.")]
+
+
+@complaints_app.command("verify")
+def complaints_verify_command() -> None:
+    """Check every history of a complaint: seals, order, steps, due times."""
+    from cli.complaints import verify_command
+
+    run_async(verify_command(read_settings()))
+
+
+@complaints_app.command("diagram")
+def complaints_diagram_command() -> None:
+    """Print the steps of a complaint as a diagram and a table (docs/complaint-steps.md)."""
+    from cli.complaints import diagram_command
+
+    diagram_command()
 
 
 @units_app.command("import")

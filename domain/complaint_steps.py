@@ -204,3 +204,39 @@ def _move(standing: Standing | None, step: c.AnyStep, at: datetime) -> ClockMove
     if action in _RESUMES or (isinstance(step, c.Supplement) and standing.state in _ASKED):
         return ClockMove(at, ClockEffect.RESUME)
     return ClockMove(at, ClockEffect.STOP) if action in _STOPS else None
+
+
+def diagram() -> str:
+    """Draw the table as a Mermaid diagram and write it down in Markdown, for `docs/complaint-steps.md`."""
+    arrows: dict[tuple[str, str], set[str]] = {}
+    for (before, action, _), after in TRANSITIONS.items():
+        if before is not after:
+            ends = (before.value if before else "[*]", after.value)
+            arrows.setdefault(ends, set()).add(action)
+    drawn = [
+        f"    {before} --> {after}: {', '.join(sorted(actions))}"
+        for (before, after), actions in arrows.items()
+    ]
+    drawn += [f"    {state.value} --> [*]" for state in State if state in c.ENDED]
+    roles: dict[tuple[str, str, str], list[str]] = {}
+    for (before, action, role), after in TRANSITIONS.items():
+        roles.setdefault((before.value if before else "—", action, after.value), []).append(role.value)
+    rows = [f"| {b} | {a} | {', '.join(by)} | {after} |" for (b, a, after), by in roles.items()]
+    return "\n".join(
+        [
+            "# The steps of a complaint",
+            "",
+            "Made from the table in `domain/complaint_steps.py` by `mintong complaints diagram`;",
+            "steps that leave the state as it is are in the table only.",
+            "",
+            "```mermaid",
+            "stateDiagram-v2",
+            *drawn,
+            "```",
+            "",
+            "| State | Step | By | Leads to |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )

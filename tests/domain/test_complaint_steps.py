@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,7 +16,7 @@ from domain.complaint_care import act_by, due_step, next_look
 from domain.complaint_clock import Clock, ClockState, clock_of
 from domain.complaint_history import digest_of, faults_of, seal
 from domain.complaint_standing import Event, Standing, evolve, fold, moves_of
-from domain.complaint_steps import TRANSITIONS, action_of, take
+from domain.complaint_steps import TRANSITIONS, action_of, diagram, take
 from domain.complaints import Actor, ActorRole, State
 from domain.errors import DomainError
 from domain.working_days import calendar_of
@@ -264,3 +265,8 @@ def test_numbers_can_be_typed_with_blanks():
     assert c.number_of(START.date(), 1) == NUMBER
     assert c.check_number("260302 000001-1") == NUMBER
     assert len({c.number_of(START.date(), count) for count in range(2_000)}) == 2_000
+
+
+def test_the_document_is_that_of_the_table():
+    document = Path(__file__).parents[2] / "docs" / "complaint-steps.md"
+    assert document.read_text(encoding="utf-8") == diagram(), "`mintong complaints diagram` writes it anew"

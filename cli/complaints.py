@@ -1,0 +1,37 @@
+"""Complaints from the command line: verify the histories, draw the steps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from api.complaints import open_complaints
+from cli.resources import CommandError, console, open_resources, output
+from domain.complaint_steps import diagram
+from operations.complaint_audit import audit
+from settings import Settings
+
+
+async def verify_command(settings: Settings) -> None:
+    """Check every history and list what is wrong.
+
+    Raises: CommandError when anything is.
+    """
+    columns = (TextColumn("{task.description}"), TextColumn("{task.completed:,.0f}"), TimeElapsedColumn())
+    async with open_resources(settings) as resources, open_complaints(settings, resources.mongodb) as own:
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("Complaints checked")
+            report = await audit(
+                own, now=datetime.now(UTC), progress=lambda count: progress.advance(task, count)
+            )
+    for number, faults in report.faults.items():
+        output.print(f"{number}: {'; '.join(faults)}")
+    if report.faults:
+        raise CommandError(f"{len(report.faults):,} of {report.checked:,} histories are not sound.")
+    output.print(f"{report.checked:,} histories checked, all sound.")
+
+
+def diagram_command() -> None:
+    """Print the document of the steps, made from the table."""
+    output.print(diagram(), end="", soft_wrap=True, highlight=False, markup=False)

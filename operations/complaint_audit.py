@@ -1,0 +1,67 @@
+"""Whether stored complaints are what their histories say, and their histories what was sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct
+
+from domain.complaint_care import act_by
+from domain.complaint_history import faults_of
+from operations.complaints import HISTORY_SECRET, Complaints, clock
+from store.complaints import Complaint
+
+NEWEST: Final = 1_000
+_MAX_LISTED: Final = 1_000
+
+
+class Audit(Struct, frozen=True):
+    """How many complaints were checked, and what is wrong with which, at most 1,000 of them."""
+
+    checked: int
+    faults: dict[str, list[str]]
+
+
+async def list_faults(complaints: Complaints, complaint: Complaint, *, now: datetime) -> list[str]:
+    """Say what is wrong with one complaint; empty when nothing is.
+
+    Its history: seals, order, steps; its texts; and what is stored only to be found by: holder, due times.
+    """
+    key = await complaints.secrets.get(HISTORY_SECRET)
+    faults = faults_of(key, complaint.number, complaint.events, complaint.standing)
+    if faults:
+        return faults
+    faults += await complaints.store.list_false_texts(complaint)
+    running = clock(complaints, complaint, now=now)
+    if complaint.due_at != running.due_at:
+        faults.append("its due time is not that of its history")
+    if complaint.act_by != act_by(complaint.standing, running):
+        faults.append("the time to act by is not that of its history")
+    if complaint.holder != complaint.standing.holder:
+        faults.append("it lies with another unit than its history says")
+    if complaint.told > complaint.standing.version:
+        faults.append("more steps were told than were taken")
+    return faults
+
+
+async def audit(
+    complaints: Complaints,
+    *,
+    now: datetime,
+    most: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Audit:
+    """Check complaints, newest first, all or `most` of them; `progress` hears of every hundred."""
+    checked, faults, last = 0, dict[str, list[str]](), None
+    while (most is None or checked < most) and (page := await complaints.store.list_newest(last)):
+        last = page[-1].number
+        for complaint in page:
+            found = await list_faults(complaints, complaint, now=now)
+            if found and len(faults) < _MAX_LISTED:
+                faults[complaint.number] = found
+        checked += len(page)
+        if progress is not None:
+            progress(len(page))
+    return Audit(checked, faults)
