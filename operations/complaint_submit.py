@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
 
@@ -80,10 +81,12 @@ async def submit(
     key: str,
     *,
     now: datetime,
+    admit: Callable[[bytes], Awaitable[None]] | None = None,
 ) -> Complaint:
     """Bring a matter before the hotline; the same `key` of the same viewer gives the same complaint.
 
-    As COMPLAINANT it is the viewer's own; otherwise `actor` says who has taken it down.
+    As COMPLAINANT it is the viewer's own; otherwise `actor` says who has taken it down. `admit` may still
+    refuse what is in order, knowing the stored key.
     Raises: InvalidComplaintError, IdempotencyKeyReusedError, UnknownClassError, and what media refuse.
     """
     if not MIN_KEY_CHARS <= len(key) <= MAX_KEY_CHARS:
@@ -96,6 +99,8 @@ async def submit(
         return _same(before, request)
     step = await _submission(complaints, account, intake, now)
     event, texts = take(None, step, actor, now=now)
+    if admit is not None:
+        await admit(stored_key)
     number = await complaints.numbers.take(now.astimezone(SHANGHAI).date())
     if intake.media:
         await complaints.media.reserve(
