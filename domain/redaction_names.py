@@ -26,6 +26,7 @@ from domain.redaction_words import (
     SURNAMES,
     TITLES,
     VERBS,
+    WORDS_TOO,
 )
 
 
@@ -34,9 +35,11 @@ def _any_of(words: Iterable[str]) -> str:
 
 
 _TITLE: Final = re.compile(
-    _any_of(TITLES) + r"|副?总(?=[，。、,;；！!？?）) \n说的也答要不没是在很都就让叫]|$)"
+    _any_of(TITLES) + r"|副?总(?=[，。、,;；！!？?）) \n说的也答要不没是在很都就让叫只会还带让]|$)"
 )
 _FOLLOWS: Final = re.compile(rf"{_any_of((*TITLES, *FOLLOWS))}|[0-9]")
+_PLACES: Final = frozenset("省市区县镇乡村屯庄街路巷弄道桥山岭湖河江溪湾岛港站馆楼园苑府城寺庙宫祠厝坊厂店")
+"""What makes a place of what stands before it."""
 _HAN: Final = re.compile("[\u3400-\u9fff]")
 _LATIN: Final = re.compile(
     r"[A-Z][a-z]{1,15}(?: [A-Z][a-z]{1,15}){0,2}(?![A-Za-z])|[A-Z][a-z]{1,15}(?![A-Za-z])"
@@ -58,7 +61,8 @@ class _Trust(IntEnum):
     """我是: mostly something else than a name."""
 
 
-_BETWEEN: Final = r"(?:[ \t]?[:：]?[ \t]?(?:名?叫做?|是|为|名|的)?[ \t:：,，“\"(（【]{0,2})"
+_BETWEEN: Final = r"(?:[ \t]?[:：]?[ \t]?(?:名?叫做?|是|为|名)?[ \t:：,，“\"(（【]{0,2})"
+_SURNAMED: Final = re.compile(r"(?<![同百贵尊])姓([\u3400-\u9fff])(?![\u3400-\u9fff])")
 _KIN: Final = "[我他她](?:爸爸?|妈妈?|哥哥?|姐姐?|弟弟?|妹妹?|叔叔?|姨|舅舅?|姑姑?|公公|婆婆)"
 _CUES: Final = (
     (_Trust.LABEL, re.compile(_any_of(LABELS) + _BETWEEN)),
@@ -75,7 +79,7 @@ _SEX_FOLLOWS: Final = re.compile(
 )
 _BEGINNING: Final = re.compile(r"(?:^|[^\u3400-\u9fffA-Za-z0-9])(?=[\u3400-\u9fff]{2})", re.MULTILINE)
 _SIGNED: Final = re.compile(
-    r"(?:\A|(?<=[。！!？?\n ~])|(?<=[\ue001-\ue005][，, ]))([\u3400-\u9fff]{2,4})"
+    r"(?:(?<=[。！!？?\n ~])|(?<=[\ue001-\ue005][，, ]))([\u3400-\u9fff]{2,4})"
     r"(?=[ \t]*(?:[0-9年月日./\- ]{4,20})?[ \t\n。]*\Z)"
 )
 
@@ -106,6 +110,20 @@ class _Words:
     def is_long(self, start: int) -> bool:
         """Tell whether a word of two characters or more begins here."""
         return start in self.starts and self.starts[start][0] - start > 1
+
+    def is_name(self, start: int, first: int, end: int) -> bool:
+        """Tell whether this is a name in the dictionary, or a surname with characters it cannot put together."""
+        word, tag = self.starts[start]
+        if word == end:
+            return tag.startswith("nr")
+        given, tag = self.starts.get(first, (0, ""))
+        if given == end:
+            return word == first and (end - first == 1 or tag.startswith("nr"))
+        return word == first and given == first + 1 and self.starts.get(given, (0, ""))[0] == end
+
+    def is_doing(self, start: int) -> bool:
+        """Tell whether what begins here goes on after a subject: a verb, an adverb, a mark."""
+        return start not in self.starts or self.starts[start][1][0] in "vpdtmrcux"
 
     def is_noun(self, start: int, end: int) -> bool:
         """Tell whether just this is a noun, which may be a name as well: 田野, 高山."""
@@ -147,15 +165,16 @@ class _Reader:
         if self.words.cuts(start, end):
             return False
         is_made_of_given = GIVEN.issuperset(self.text[first:end])
-        if trust is _Trust.ROLE:
-            is_followed = is_followed or self.words.is_long(end)
-            if self.words.is_ordinary(start):
-                may_be_name = end - start >= 3 or self.words.is_noun(start, end)
-                return is_followed and is_made_of_given and may_be_name
-            return is_over or (is_made_of_given and (is_followed or end - start >= 3))
-        if self.words.is_ordinary(start) or not is_made_of_given:
+        is_ordinary = self.words.is_ordinary(start)
+        if trust is _Trust.ROLE and is_over and not is_ordinary:
+            return True
+        if not is_made_of_given:
             return False
-        return is_over or (trust is _Trust.VERB and end - start >= 3)
+        is_followed = is_followed or self.words.is_long(end) or self.text[end] not in GIVEN
+        is_full = end - start >= 3
+        if trust is _Trust.ROLE and is_ordinary:
+            return is_followed and (is_full or self.words.is_noun(start, end))
+        return not is_ordinary and (is_over or (trust is not _Trust.SELF and (is_followed or is_full)))
 
     def _label_end(self, first: int) -> int | None:
         """After a label a name is there even when what follows tells nothing."""
@@ -232,6 +251,11 @@ class _Reader:
                 and not self._is_stopped(start)
             ):
                 spans.append((start, end))
+        spans += [
+            surname.span(1)
+            for surname in _SURNAMED.finditer(self.text)
+            if self._surname_end(surname.start(1))
+        ]
         return spans
 
     def _is_plain_name(self, start: int, first: int, end: int) -> bool:
@@ -240,6 +264,29 @@ class _Reader:
             return False
         word = self.words.starts.get(start)
         return word is not None and (word[0] - start == 1 or word[1].startswith("nr"))
+
+    def by_themselves(self) -> list[Span]:
+        """Find full names that nothing announces: what the dictionary knows as one, or cannot read."""
+        spans: list[Span] = []
+        for start in sorted(self.words.starts):
+            first = self._surname_end(start)
+            if first is None or self.text[start:first] in WORDS_TOO or self._is_stopped(start):
+                continue
+            for end in (first + 2, first + 1):
+                if self._is_bare(start, first, end):
+                    spans.append((start, end))
+                    break
+        return spans
+
+    def _is_bare(self, start: int, first: int, end: int) -> bool:
+        if not GIVEN.issuperset(self.text[first:end]) or not self.words.is_name(start, first, end):
+            return False
+        if {self.text[end - 1], self.text[end : end + 1]} & _PLACES:
+            return False
+        if end - first == 2:
+            return True
+        is_beginning = start == 0 or self.text[start - 1] == "的" or not _HAN.match(self.text, start - 1)
+        return is_beginning and self.words.is_doing(end)
 
 
 def find_names(view: str) -> list[Span]:
@@ -251,4 +298,5 @@ def find_names(view: str) -> list[Span]:
         *(reader.after_cues(trust, cue) for trust, cue in _CUES),
         reader.before_titles(),
         reader.before_facts(),
+        reader.by_themselves(),
     )

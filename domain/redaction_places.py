@@ -22,7 +22,7 @@ _ROOM: Final = (
 _JOIN: Final = r"[ \-,，]?"
 
 _FLAT: Final = re.compile(
-    rf"(?<![0-9A-Za-z])(?:{_BUILDING}{_JOIN}(?:{_UNIT}(?:{_JOIN}{_FLOOR})?(?:{_JOIN}{_ROOM})?"
+    rf"(?<![0-9A-Za-z])(?:[A-Za-z][区期])?(?:{_BUILDING}{_JOIN}(?:{_UNIT}(?:{_JOIN}{_FLOOR})?(?:{_JOIN}{_ROOM})?"
     rf"|{_FLOOR}(?:{_JOIN}{_ROOM})?|{_ROOM})"
     rf"|(?<!第){_UNIT}(?:{_JOIN}{_FLOOR})?(?:{_JOIN}{_ROOM})?)"
 )
@@ -33,7 +33,9 @@ _DASHED: Final = re.compile(
 _HASHED: Final = re.compile(
     r"(?<![0-9A-Za-z.\-])[0-9]{1,3}(?:#[0-9]{3,4}[室房号]?|-[0-9]{3,4}[室房])(?![0-9A-Za-z])"
 )
-_ROOM_ALONE: Final = re.compile(r"(?<![0-9A-Za-z.第])[0-9]{3,4}[A-Za-z]?[ ]?(?:室|号房|房间)(?!间)")
+_ROOM_ALONE: Final = re.compile(
+    rf"(?<![0-9A-Za-z.第])(?:{_FLOOR}{_JOIN}{_ROOM}|[0-9]{{3,4}}[A-Za-z]?[ ]?(?:室|号房|房间)(?!间))"
+)
 _PUBLIC: Final = re.compile(
     "医院|门诊|大厅|中心|政府|法院|学校|小学|中学|大学|教学|教室|大楼|窗口|办事|税务|派出所|机关|会议|车站|机场|图书馆|体育馆|局|委"
 )

@@ -238,7 +238,7 @@ def find_plates(view: str) -> list[Span]:
 
 
 def _has_digits(match: re.Match[str]) -> bool:
-    return sum(character.isdigit() or character == "*" for character in match["body"]) >= 2
+    return sum(character in "0123456789*" for character in match["body"]) >= 2
 
 
 _DATE: Final = (
