@@ -21,6 +21,10 @@ MAX_ATTEMPTS: Final = 12
 FIRST_RETRY_S: Final = 1.0
 MAX_RETRY_S: Final = 900.0
 CHUNK_DEVICES: Final = 500
+FOUR_EYES_FROM: Final = 1_000
+"""Campaigns to so many subscribers or more need the approval of a second person."""
+URGENT_FOUR_EYES_ABOVE: Final = 100
+"""Urgent ones, which wake people up, need it for more subscribers than this."""
 
 
 class InvalidTopicError(DomainError):
@@ -254,6 +258,14 @@ def new_message(
         collapse_key=collapse_key or id,
         campaign=campaign,
     )
+
+
+def needs_second_person(subscribers: int, *, urgent: bool, four_eyes_from: int = FOUR_EYES_FROM) -> bool:
+    """Tell whether somebody else than the author must approve a campaign to so many subscribers.
+
+    An urgent one passes quiet hours and digests, so that fewer people are enough.
+    """
+    return subscribers >= four_eyes_from or (urgent and subscribers > URGENT_FOUR_EYES_ABOVE)
 
 
 def due_part(message: Message, now: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""What staff do with broadcasts: within their division, with four eyes above a size."""
+"""What staff do with broadcasts: within their division, with four eyes above a size that urgency lowers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from domain.messages import (
     InvalidMessageError,
     Message,
     MessageNotFoundError,
+    needs_second_person,
 )
 from operations.inbox import Messages
-from operations.messages import FOUR_EYES_FROM, compose_campaign
+from operations.messages import compose_campaign
 
 MAX_KEY_CHARS: Final = 64
 _PAGE: Final = 100
@@ -82,14 +83,16 @@ def check_content(content: Content) -> Content:
         raise InvalidMessageError(field=field) from error
 
 
-async def estimate(messages: Messages, scope: Scope, topics: Sequence[str]) -> Estimate:
-    """Estimate the audience of topics.
+async def estimate(
+    messages: Messages, scope: Scope, topics: Sequence[str], *, urgent: bool = False
+) -> Estimate:
+    """Estimate the audience of topics, and tell whether an urgent message or another needs two people.
 
     Raises: domain.messages.InvalidTopicError, TopicOutOfScopeError.
     """
     audience = _audience(scope, topics)
     count = await messages.subscriptions.estimate(audience.topics)
-    return Estimate(count, count >= FOUR_EYES_FROM)
+    return Estimate(count, needs_second_person(count, urgent=urgent))
 
 
 async def compose(messages: Messages, scope: Scope, draft: Draft, *, now: datetime) -> Message:

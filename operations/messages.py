@@ -11,6 +11,7 @@ from msgspec import Struct
 from domain.ids import new_id
 from domain.message_texts import AnyPayload
 from domain.messages import (
+    FOUR_EYES_FROM,
     Audience,
     Campaign,
     Message,
@@ -19,14 +20,13 @@ from domain.messages import (
     SecondPersonNeededError,
     Step,
     StepNotAllowedError,
+    needs_second_person,
     new_message,
 )
 from notifications.outbox import Outbox
 from store.deliveries import DeadLetter, DeliveryStore
 from store.subscriptions import SubscriptionStore
 
-FOUR_EYES_FROM: Final = 1_000
-"""Campaigns to so many subscribers or more need the approval of a second person."""
 _REPLAY_PAGE: Final = 500
 
 
@@ -147,7 +147,7 @@ async def release_campaign(
     now: datetime,
     four_eyes_from: int = FOUR_EYES_FROM,
 ) -> Message:
-    """Send a draft, or ask for its approval when the audience, estimated anew, is that large.
+    """Send a draft, or ask for its approval when the audience, estimated anew, needs a second person.
 
     Raises: domain.messages.MessageNotFoundError, domain.messages.StepNotAllowedError.
     """
@@ -155,7 +155,10 @@ async def release_campaign(
     campaign = _campaign_of(message, Step.RELEASE)
     estimate = await subscriptions.estimate(message.audience.topics)
     change: dict[str, object] = {"campaign.estimate": estimate}
-    step = Step.SUBMIT if max(estimate, campaign.estimate) >= four_eyes_from else Step.RELEASE
+    needed = needs_second_person(
+        max(estimate, campaign.estimate), urgent=message.urgent, four_eyes_from=four_eyes_from
+    )
+    step = Step.SUBMIT if needed else Step.RELEASE
     return await _step(outbox, message_id, step, change, now=now)
 
 

@@ -199,7 +199,9 @@ class AudienceEstimate:
     subscription_count: int = strawberry.field(
         description="Subscriptions to the topics; who subscribed to several is counted several times."
     )
-    needs_approval: bool = strawberry.field(description="Whether another person must approve so many.")
+    needs_approval: bool = strawberry.field(
+        description="Whether another person must approve: from 1,000 subscribers on, urgent ones above 100."
+    )
 
 
 @strawberry.type(name="DeadLetter", description="A notification that failed for good.")

@@ -168,9 +168,17 @@ class DeskMessages:
         self,
         info: Info[Context, None],
         audience: Annotated[TopicsInput, strawberry.argument(description="Whose subscribers.")],
+        is_urgent: Annotated[
+            bool,
+            strawberry.argument(
+                description="Whether the broadcast is to pass quiet hours, as orange and red warnings do."
+            ),
+        ] = False,
     ) -> AudienceEstimate | None:
         """Estimate. Raises: InvalidTopicError, TopicOutOfScopeError."""
-        found = await operations.estimate(messages_of(info), _scope(info), _topics(audience.topics))
+        found = await operations.estimate(
+            messages_of(info), _scope(info), _topics(audience.topics), urgent=is_urgent
+        )
         return AudienceEstimate(subscription_count=found.subscriptions, needs_approval=found.needs_approval)
 
     @strawberry.field(

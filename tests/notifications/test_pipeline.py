@@ -450,6 +450,30 @@ def test_a_campaign_needs_a_second_person(play: Callable[..., None]) -> None:
     play(act)
 
 
+def test_an_urgent_campaign_to_more_than_a_hundred_needs_a_second_person(play: Callable[..., None]) -> None:
+    async def act(world: World) -> None:
+        await world.subscriptions.load("division:35", [f"account-{number}" for number in range(100)])
+
+        async def release(key: str, *, urgent: bool) -> Message:
+            draft = await compose_campaign(
+                world.outbox, world.subscriptions, ["division:35"], AIR, key, "clerk", now=NOW, urgent=urgent
+            )
+            return await release_campaign(world.outbox, world.subscriptions, draft.id, now=NOW)
+
+        assert (await release("a hundred", urgent=True)).state is MessageState.SENDING
+        await world.subscriptions.subscribe("one-more", "division:35")
+        assert (await release("calm", urgent=False)).state is MessageState.SENDING
+        loud = await release("loud", urgent=True)
+        assert loud.state is MessageState.AWAITING_APPROVAL
+        with pytest.raises(SecondPersonNeededError):
+            await approve_campaign(world.outbox, loud.id, "clerk", now=NOW)
+        assert await world.messages.get(loud.id) == loud
+        approved = await approve_campaign(world.outbox, loud.id, "chief", now=NOW)
+        assert (approved.state, approved.urgent) == (MessageState.SENDING, True)
+
+    play(act)
+
+
 def test_a_campaign_is_spread_paused_and_cancelled(play: Callable[..., None]) -> None:
     async def act(world: World) -> None:
         names = [f"account-{number}" for number in range(64)]

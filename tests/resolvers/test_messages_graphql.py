@@ -44,7 +44,7 @@ NOTICE = {
 }
 
 Ask = Callable[..., Awaitable[dict[str, Any]]]
-DIVISIONS = {"350100": "福州市", "350102": "鼓楼区", "350200": "厦门市"}
+DIVISIONS = {"350100": "福州市", "350102": "鼓楼区", "350104": "仓山区", "350200": "厦门市"}
 
 
 def division(code: str) -> Any:
@@ -338,6 +338,13 @@ def test_preview_and_estimate_and_dead_letters(play: Callable[..., None]) -> Non
         topics = {"topics": [{"kind": "DIVISION", "id": "350102"}]}
         found = {"desk": {"estimateAudience": {"subscriptionCount": 2, "needsApproval": False}}}
         assert await ask(staff("a"), estimate, a=topics) == found
+        await world.messages.subscriptions.load("division:350104", [f"u{number}" for number in range(101)])
+        urgent = """query ($a: TopicsInput!, $u: Boolean!) { desk {
+          estimateAudience(audience: $a, isUrgent: $u) { needsApproval } } }"""
+        many = {"topics": [{"kind": "DIVISION", "id": "350104"}]}
+        for audience, is_urgent, needed in ((many, True, True), (many, False, False), (topics, True, False)):
+            answer = await ask(staff("a"), urgent, a=audience, u=is_urgent)
+            assert answer == {"desk": {"estimateAudience": {"needsApproval": needed}}}
         assert await ask(staff("a", "350200"), estimate, a=topics) == {"errors": ["TopicOutOfScopeError"]}
         assert await ask(OPERATOR, estimate, a={"topics": []}) == {"errors": ["InvalidTopicError"]}
         letters = "{ desk { deadLetters { edges { node { reason attempts } } } } }"
