@@ -16,6 +16,10 @@ from engine.responses import ResponseCache, StoredResponse
 
 _CONTENT_TYPES: Final = {kind: f"{kind}; charset=utf-8".encode() for kind in (GRAPHQL_RESPONSE, JSON)}
 _VARY: Final = (b"vary", b"accept, accept-encoding, accept-language, origin")
+_USUAL_FIELDS: Final = {
+    kind: (_VARY, *SECURITY_HEADERS, (b"content-type", value)) for kind, value in _CONTENT_TYPES.items()
+}
+_OK: Final = 200
 _BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
@@ -32,7 +36,11 @@ class Answer(Struct, frozen=True):
 
 def head_of(answer: Answer, exchange: Exchange, cors: Cors, coding: Encoding, size: int) -> Headers:
     """Make the headers of an answer whose body has `size` bytes in its content coding."""
-    headers: Headers = [(b"x-request-id", exchange.request_id.encode("ascii")), _VARY, *SECURITY_HEADERS]
+    request_id = exchange.request_id.encode("ascii")
+    if answer.status == _OK and size and not (coding or answer.headers or exchange.origin is not None):
+        length = (b"content-length", b"%d" % size)
+        return [(b"x-request-id", request_id), *_USUAL_FIELDS[exchange.media_type], length]
+    headers: Headers = [(b"x-request-id", request_id), _VARY, *SECURITY_HEADERS]
     headers += answer.headers
     if exchange.origin is not None:
         headers += cors.headers(exchange.origin)
@@ -63,7 +71,7 @@ def head_bytes(
     answer: Answer, exchange: Exchange, cors: Cors, coding: Encoding, size: int, first: bytes
 ) -> bytes:
     """Write the status line and the headers of an answer for the socket; `first` are the server's lines."""
-    if answer.status == HTTPStatus.OK and not (coding or answer.headers or exchange.origin is not None):
+    if answer.status == _OK and not (coding or answer.headers or exchange.origin is not None):
         head: bytes = _USUAL_HEADS[exchange.media_type] % (first, exchange.request_id.encode("ascii"), size)
         return head
     status = HTTPStatus(answer.status)
@@ -79,6 +87,8 @@ def coding_at_hand(
     None where the body is so large that compressing it would hold everything up.
     """
     body = answer.body
+    if accept_encoding is None:
+        return "", body
     coding: Encoding = encoding(accept_encoding) if accept_encoding and len(body) >= MIN_BYTES else ""
     if not coding:
         return "", body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from time import perf_counter
 from typing import Final
 
@@ -36,8 +37,11 @@ HeadKey = bytes | tuple[tuple[bytes, bytes], ...]
 """The bytes of a head, or its headers as ASGI gives them."""
 
 
-class Head(Struct, frozen=True):
-    """The head of a plain request, parsed: everything but its body."""
+class Head(Struct, eq=False):
+    """The head of a plain request, parsed: everything but its body.
+
+    `exchange` serves one request after the other, as long as none of them has to wait.
+    """
 
     exchange: Exchange
     content_length: int
@@ -49,6 +53,7 @@ class DirectAnswers:
     def __init__(self, graphql: GraphQLOverHTTP) -> None:
         self._graphql = graphql
         self._heads: BoundedCache[Head] = BoundedCache(_MAX_HEADS, _MAX_HEAD_BYTES)
+        self._find = self._heads.get
 
     def find(self, head: HeadKey) -> Head | None:
         """Give what a head says, None for one that was not seen or is not plain."""
@@ -70,10 +75,6 @@ class DirectAnswers:
             if total <= MAX_HEAD:
                 self._heads.put(head, Head(exchange, int(size)), total)
 
-    def forget(self, head: HeadKey) -> None:
-        """Forget a head: what it says is in use by a request that waits."""
-        self._heads.pop(head)
-
     def answer(self, head: Head, body: bytes) -> Answer | Resumed[Answer] | None:
         """Answer a request; what has to wait is handed back started, None is for the ordinary way."""
         exchange = head.exchange
@@ -94,12 +95,12 @@ class DirectAnswers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Be the ASGI application at `/graphql`: plain requests here, all others in the ordinary way."""
-        headers, head = scope["headers"], None
+        head = None
         if scope["method"] == "POST":
-            key = tuple(headers)
-            head = self.find(key)
+            key = tuple(scope["headers"])
+            head = self._find(key)
             if head is None:
-                self.learn(key, headers)
+                self.learn(key, scope["headers"])
         if head is None:
             await self._graphql(scope, receive, send)
             return
@@ -107,7 +108,7 @@ class DirectAnswers:
         message = await receive()
         body = message.get("body", b"")
         answer = None
-        if message["type"] == "http.request" and len(body) == head.content_length:
+        if len(body) == head.content_length and message["type"] == "http.request":
             answer = self.answer(head, body)
         if answer is None:
             await self._graphql(scope, _again(message, receive), send)
@@ -118,8 +119,7 @@ class DirectAnswers:
             await send({"type": "http.response.start", "status": answer.status, "headers": fields})
             await send({"type": "http.response.body", "body": body})
             return
-        self.forget(key)
-        await self.finish(head, answer, started, scope, receive, send)
+        await self.finish(detached(head), answer, started, scope, receive, send)
 
     def _counted(self, head: Head, answer: Answer, started: float) -> tuple[Encoding, bytes] | None:
         graphql, exchange = self._graphql, head.exchange
@@ -132,7 +132,7 @@ class DirectAnswers:
 
     async def finish(
         self,
-        head: Head,
+        exchange: Exchange,
         answer: Answer | Resumed[Answer],
         started: float,
         scope: Scope,
@@ -142,7 +142,14 @@ class DirectAnswers:
         """Be the ASGI application of a request that was begun here."""
         graphql = self._graphql
         work = _given(answer) if isinstance(answer, Answer) else graphql.unless_gone(answer, receive)
-        await graphql.finish(head.exchange, work, started, send)
+        await graphql.finish(exchange, work, started, send)
+
+
+def detached(head: Head) -> Exchange:
+    """Give a request that waits the exchange for itself; the next with its head get another."""
+    exchange = head.exchange
+    head.exchange = copy(exchange)
+    return exchange
 
 
 def _again(message: Message, receive: Receive) -> Receive:

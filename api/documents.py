@@ -54,6 +54,11 @@ class BoundedCache(Generic[Value]):
         self._entries.move_to_end(key)
         return entry[0]
 
+    def peek(self, key: object) -> Value | None:
+        """Give the value without marking it as used; None when it is not there."""
+        entry = self._entries.get(key)
+        return None if entry is None else entry[0]
+
     def pop(self, key: object) -> None:
         """Forget a value; nothing happens when it is not there."""
         entry = self._entries.pop(key, None)

@@ -39,6 +39,7 @@ from resolvers.context import Context, Language
 
 log = structlog.get_logger(__name__)
 
+_OK: Final = 200
 _PRIVATE: Final = "private, no-cache"
 _MALFORMED: Final = frozenset(
     {
@@ -123,7 +124,7 @@ class GraphQLOverHTTP:
         """
         if self._ready is not None and (found := self._ready.find(body, exchange.language)) is not None:
             exchange.operation_name, stored = found
-            return Answer(200, stored.body, "ok", stored=stored)
+            return Answer(_OK, stored.body, "ok", (), (), stored)
         lookup = self._lookup
         try:
             operation = lookup.find_at_hand(parameters := from_body(body))
@@ -319,7 +320,7 @@ class GraphQLOverHTTP:
 
 def _completed(outcome: Outcome, exchange: Exchange, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
     if not outcome.codes:
-        return Answer(int(outcome.status), outcome.body, "ok", (), headers, outcome.stored)
+        return Answer(_OK, outcome.body, "ok", (), headers, outcome.stored)
     label = "partial" if outcome.status is HTTPStatus.OK else "refused"
     return Answer(_status(outcome.status, exchange), outcome.body, label, outcome.codes, headers)
 

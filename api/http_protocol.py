@@ -14,7 +14,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.answers import Answer
-from api.direct import MAX_HEAD, DirectAnswers, Head
+from api.direct import MAX_HEAD, DirectAnswers, Head, detached
 
 _POST: Final = b"POST /graphql HTTP/1.1\r\n"
 
@@ -32,34 +32,51 @@ class GraphQLProtocol(HttpToolsProtocol):
         self._new_head: bytes | None = None
         self._is_between = True
         """Whether the parser has read whole messages only."""
+        self._known: Head | None = None
+        """What the last request answered here had as its head, with its bytes and the request's size."""
+        self._head = b""
+        self._size = 0
         self._answered_at = 0.0
+        """On `perf_counter`, as the time of an answer is."""
 
     def data_received(self, data: bytes) -> None:
         """Answer at once what can be; hand the rest to the parser."""
         direct = self._direct
-        if direct is not None and self._is_between and data.startswith(_POST) and self._is_idle():
-            end = data.find(b"\r\n\r\n", 0, MAX_HEAD)
-            head = data[:end]
-            known = direct.find(head) if end > 0 else None
-            if known is None:
-                self._new_head = head if end > 0 else None
-            elif known.content_length == len(data) - end - 4 and self._answer(direct, head, known, data):
+        if direct is not None and self._is_between and self._is_idle():
+            known = self._known
+            if known is None or not data.startswith(self._head) or len(data) != self._size:
+                known = self._recognise(direct, data)
+            if known is not None and self._answer(direct, known, data):
                 return
         super().data_received(data)
         self._new_head = None
 
+    def _recognise(self, direct: DirectAnswers, data: bytes) -> Head | None:
+        """Find a request's head among those seen before; the next request is likely to have the same."""
+        end = data.find(b"\r\n\r\n", 0, MAX_HEAD) if data.startswith(_POST) else -1
+        if end <= 0:
+            return None
+        head = data[:end]
+        known = direct.find(head)
+        if known is None:
+            self._new_head = head
+        elif len(data) == end + 4 + known.content_length:
+            self._known, self._head, self._size = known, data[: end + 4], len(data)
+            return known
+        return None
+
     def _is_idle(self) -> bool:
         """Tell whether an answer may be written now: nothing before it is unanswered or unsent."""
-        limit = self.limit_concurrency
+        limit, cycle = self.limit_concurrency, self.cycle
         return (
-            (self.cycle is None or self.cycle.response_complete)
+            (cycle is None or cycle.response_complete)
             and not self.flow.write_paused
             and (limit is None or (len(self.connections) < limit and len(self.tasks) < limit))
         )
 
-    def _answer(self, direct: DirectAnswers, head: bytes, known: Head, data: bytes) -> bool:
+    def _answer(self, direct: DirectAnswers, known: Head, data: bytes) -> bool:
         started = perf_counter()
-        answer = direct.answer(known, data[len(head) + 4 :])
+        answer = direct.answer(known, data[len(self._head) :])
         if answer is None:
             return False
         written = None
@@ -68,13 +85,12 @@ class GraphQLProtocol(HttpToolsProtocol):
         if written is not None:
             self.transport.write(written)
             self.server_state.total_requests += 1
-            self._answered_at = self.loop.time()
+            self._answered_at = started
             if self.timeout_keep_alive_task is None:
                 self._watch_idleness(self.timeout_keep_alive)
             return True
-        # What waits keeps the parsed head for itself, and goes on as the application of an ordinary request.
-        direct.forget(head)
-        app, self.app = self.app, partial(direct.finish, known, answer, started)
+        # What waits goes on as the application of an ordinary request.
+        app, self.app = self.app, partial(direct.finish, detached(known), answer, started)
         try:
             super().data_received(data)
         finally:
@@ -112,7 +128,7 @@ class GraphQLProtocol(HttpToolsProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         """Close the connection, unless requests were answered here since the timer was set."""
-        idle_s = self.loop.time() - self._answered_at
+        idle_s = perf_counter() - self._answered_at
         if idle_s < self.timeout_keep_alive:
             self._watch_idleness(self.timeout_keep_alive - idle_s)
         else:

@@ -37,10 +37,11 @@ class ReadyAnswers:
         self._responses = responses
         self._versions = versions
         self._entries: BoundedCache[_Entry] = BoundedCache(_MAX_ENTRIES, _MAX_BYTES)
+        self._peek = self._entries.peek
 
     def find(self, body: bytes, language: Language) -> tuple[str | None, StoredResponse] | None:
         """Give the operation's name and its stored answer, None where there is none."""
-        entry = self._entries.get((body, language))
+        entry = self._peek((body, language))
         if entry is None or entry.snapshot != self._versions():
             return None
         stored, responses = entry.reference(), self._responses
@@ -50,6 +51,7 @@ class ReadyAnswers:
         if entry.uses % _TOUCH_EVERY:
             responses.hits += 1
         else:
+            self._entries.get((body, language))
             responses.find(stored.key)
         return entry.operation, stored
 
