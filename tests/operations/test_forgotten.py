@@ -33,6 +33,7 @@ from settings import Settings
 _OPTIONS: CodecOptions[Any] = CodecOptions(uuid_representation=STANDARD)
 TOPIC = "division:350200"
 TOKEN = "token-of-the-citizens-phone"
+DEVICE = "device-of-the-citizen"
 
 
 async def everything(database: Any, redis: Any, prefixes: tuple[str, ...]) -> dict[str, list[bytes]]:
@@ -107,7 +108,7 @@ async def live_and_be_forgotten(stores: Stores, world: Any, redis: Any) -> None:
     await register_device(
         stores.devices,
         account,
-        Registration("device-of-the-citizen", Platform.ANDROID, "5.0", DeviceLocale.ZH, token=TOKEN),
+        Registration(DEVICE, Platform.ANDROID, "5.0", DeviceLocale.ZH, token=TOKEN),
         now=NOW,
     )
     for each in (account, others.account.id):
@@ -138,18 +139,21 @@ async def live_and_be_forgotten(stores: Stores, world: Any, redis: Any) -> None:
         "preferences": 1,
         "digests": 0,
         "messages": 2,
+        "media": 0,
+        "complaints": 0,
     }
     assert waiting.id
     prefixes = ("mintong:", world.database.name)
     before = await everything(world.database, redis, prefixes)
     assert any(account.encode() in document for document in before["inbox"])
+    assert any(DEVICE.encode() in document for document in before["deliveries"])
 
     later = NOW + timedelta(minutes=2)
     await operations.request_confirmation(identity, viewer, some_client(), now=later)
     code = await code_for(sms, phone)
     await privacy.delete_account(identity, stores.personal, viewer, code, some_client(), now=later)
     for name, documents in (await everything(world.database, redis, prefixes)).items():
-        for secret in (account, TOKEN):
+        for secret in (account, TOKEN, DEVICE):
             assert not any(secret.encode() in document for document in documents), (name, secret)
     assert await messages.subscriptions.list_topics(others.account.id) == [TOPIC]
     # A message that was on its way finds nobody.
