@@ -155,6 +155,7 @@ class ComplaintView(Struct, frozen=True):
     merged_into: str | None
     is_erased: bool
     clock: Clock
+    is_overdue: bool
     events: tuple[EventView, ...]
     steps: tuple[StepView, ...]
     pauses: tuple[Pause, ...]
@@ -210,7 +211,11 @@ async def show(
     *,
     now: datetime,
 ) -> ComplaintView:
-    """Open a complaint's texts and give what somebody sees of it; `sight` of those who cannot act."""
+    """Open a complaint's texts and give what somebody sees of it; `sight` of those who cannot act.
+
+    Nobody looks at a complaint before its last event, however old their `now` is.
+    """
+    now = max(now, complaint.standing.changed_at)
     texts = await complaints.store.open_texts(complaint)
     return view_of(complaint, texts, actors, complaints.calendar, sight, now=now)
 
@@ -251,6 +256,7 @@ def view_of(
         merged_into=standing.merged_into,
         is_erased=standing.is_erased,
         clock=clock,
+        is_overdue=clock.is_overdue(now),
         events=tuple(shown.event(event) for event in shown.events),
         steps=tuple(shown.steps()),
         pauses=tuple(pauses_of(events)),

@@ -45,6 +45,8 @@ from resolvers.account_types import (
     VerifyIdentityInput,
     WechatCodeInput,
 )
+from resolvers.complaint_drafts import ViewerComplaintDrafts
+from resolvers.complaints import ViewerComplaints
 from resolvers.context import Context
 from resolvers.devices import ViewerDevices
 from resolvers.media import ViewerMedia
@@ -432,7 +434,9 @@ class AccountMutation(SignInMutation):
 
 
 @strawberry.type(name="Viewer", description="Everything about whoever is signed in.")
-class ViewerQuery(ViewerAccount, ViewerDevices, ViewerMedia, ViewerMessages):
+class ViewerQuery(
+    ViewerAccount, ViewerDevices, ViewerMedia, ViewerMessages, ViewerComplaints, ViewerComplaintDrafts
+):
     """Composed from the parts of every noun."""
 
 

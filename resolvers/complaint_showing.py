@@ -52,7 +52,7 @@ def show_view(context: Context, complaint: Complaint, view: ComplaintView) -> ty
         changed_at=view.changed_at,
         due_at=due_at,
         due_is_provisional=clock.is_provisional,
-        is_overdue=clock.is_overdue(context.now),
+        is_overdue=view.is_overdue,
         limit_days=clock.limit_days,
         used_days=clock.used_days,
         left_days=clock.left_days,

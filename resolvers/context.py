@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from loaders.units import Units
     from notifications.live import LiveHub
     from operations.account import Identity
+    from operations.city_cases import CityCases
     from operations.complaints import Complaints
     from operations.devices import Devices
     from operations.inbox import Messages
     from operations.media import Attachments
     from operations.privacy import PersonalStore
+    from store.complaint_drafts import ComplaintDraftStore
 
 Language = Literal["zh", "en"]
 
@@ -47,8 +49,10 @@ class Stores(Struct, frozen=True):
     messages: Messages | None = None
     units: Units | None = None
     complaints: Complaints | None = None
+    complaint_drafts: ComplaintDraftStore | None = None
     media: Attachments | None = None
     knowledge: Knowledge | None = None
+    city_cases: CityCases | None = None
 
 
 def _no_words(error: DomainError) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import strawberry
+from strawberry.utils.str_converters import to_camel_case
 
 from domain.access import AssuranceTooLowError, ForbiddenError, UnauthenticatedError
 from domain.errors import DomainError
@@ -33,7 +34,7 @@ async def refusable(
 ) -> tuple[T | None, list[UserError]]:
     """Run an operation: its result and no errors, or None and its refusal as `userErrors`.
 
-    A param `field` of the refusal names the input field, `seconds` how long to wait. What is about who may do
+    A param `field` of the refusal names the input field, in either spelling, `seconds` how long to wait. What is about who may do
     this, and whatever is no DomainError, stays an error of the request.
     """
     try:
@@ -45,7 +46,7 @@ async def refusable(
         return None, [
             UserError(
                 code=error.code,
-                field=field if isinstance(field, str) else None,
+                field=to_camel_case(field) if isinstance(field, str) else None,
                 message=word(error),
                 retry_after_s=int(seconds) if isinstance(seconds, int | float) else None,
             )
