@@ -107,7 +107,10 @@ async def _run(job: CleaningJob) -> CleaningResult:
         seconds = round(perf_counter() - started, 1)
         log.warning("media.cleaning_died", format=job.format.value, exit_code=code, seconds=seconds)
         return CleaningResult(refusal=MediaDamagedError.code, reason=f"exit {code}")
-    result = msgspec.json.decode(answer, type=CleaningResult)
+    try:
+        result = msgspec.json.decode(answer, type=CleaningResult)
+    except msgspec.DecodeError:
+        return CleaningResult(refusal=MediaDamagedError.code, reason="no answer")
     if result.cleaned is not None and result.cleaned.content_type not in INLINE_TYPES:
         return CleaningResult(refusal=MediaDamagedError.code, reason="content type")
     return result

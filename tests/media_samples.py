@@ -193,3 +193,24 @@ def png_bomb(side: int) -> bytes:
     data = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
     head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def with_timed_text() -> bytes:
+    """A video with a second track that says where it was at each moment, as action cameras write."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "movie"
+        with av.open(str(path), "w", format="mov") as out:
+            video: Any = out.add_stream("libx264", rate=25)
+            video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+            texts: Any = out.add_mux_stream("mov_text", rate=1_000)
+            for number in range(25):
+                frame = av.VideoFrame(64, 64, "yuv420p")
+                frame.pts = number
+                out.mux(video.encode(frame))
+            out.mux(video.encode(None))
+            text = PLACE.encode() + MARK.encode()
+            packet = av.Packet(len(text).to_bytes(2, "big") + text)
+            packet.pts = packet.dts = 0
+            packet.duration, packet.time_base, packet.stream = 1_000, texts.time_base, texts
+            out.mux(packet)
+        return path.read_bytes()
