@@ -343,6 +343,24 @@ DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
         "At most {maximum} ids at once, not {count}.",
     ),
     "UNKNOWN_CATEGORY": ("没有代码为 {code} 的分类。", "There is no category {code}."),
+    "UNKNOWN_CITY_CLASS": (
+        "没有代码为 {code} 的部件或事件类别。",
+        "There is no component or event class {code}.",
+    ),
+    "INVALID_GRID_CODE": (
+        "网格编码 {code} 有误，应为 6、9、12 或 15 位数字。",
+        "{code} is no cell of the grid: 6, 9, 12 or 15 digits.",
+    ),
+    "CITY_CASE_NOT_FOUND": ("没有找到该案件。", "There is no such case."),
+    "CITY_CASE_CHANGED": (
+        "案件刚被他人处理（状态 {state}，第 {version} 版），请刷新后重试。",
+        "Somebody else has just taken a step (now {state}, version {version}): look at it again.",
+    ),
+    "CITY_STEP_NOT_ALLOWED": (
+        "状态为 {state} 的案件，您不能执行 {action}。",
+        "{action} is not possible for you with a case that is {state}.",
+    ),
+    "INVALID_CITY_CASE": ("{field} 有误，请核对。", "{field} is missing, too long or wrong."),
     "GUIDE_NOT_FOUND": ("没有找到这条知识。", "There is no such guide."),
     "GUIDE_CHANGED": (
         "这条知识刚被他人修改（现为第 {version} 版），请刷新后重试。",
@@ -371,6 +389,47 @@ DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
     ),
     "UNKNOWN_COMPLAINT_CLASS": ("没有代码为 {code} 的诉求分类。", "There is no class {code} of complaints."),
     "UNKNOWN_DIVISION": ("事项库中没有行政区划 {code}。", "The catalogue knows no division {code}."),
+    "INVALID_COMPLAINT": ("{field} 未填写、过长或有误，请核对。", "{field} is missing, too long or wrong."),
+    "COMPLAINT_NOT_FOUND": (
+        "没有找到该诉求，请核对编号与查询码。",
+        "There is no such complaint; check its number and query code.",
+    ),
+    "COMPLAINT_STEP_NOT_ALLOWED": (
+        "诉求当前状态（{state}）不允许此操作。",
+        "This cannot be done to a complaint that is {state}.",
+    ),
+    "COMPLAINT_CHANGED": (
+        "诉求刚有新的进展（状态 {state}，第 {version} 版），请刷新后重试。",
+        "The complaint has just changed (now {state}, version {version}): look at it again.",
+    ),
+    "REOPEN_TOO_LATE": (
+        "评价和重新办理须在收到答复后 {days} 天内提出。",
+        "An answer can be rated and reopened within {days} days.",
+    ),
+    "TOO_MANY_COMPLAINT_STEPS": ("该操作最多 {most} 次。", "This can be done {most} times at most."),
+    "TRANSFER_TOO_FAR": (
+        "只能转交下级或同级单位，其他单位请退回中心转派。",
+        "Pass it on to a unit below or beside yours; others are reached through the centre.",
+    ),
+    "EXTENSION_TOO_LATE": (
+        "须在办理时限届满前申请延期。",
+        "An extension must be asked for before the complaint is due.",
+    ),
+    "IDEMPOTENCY_KEY_REUSED": (
+        "该提交编号已用于另一项诉求，请重新生成。",
+        "This idempotency key was used for something else: make a new one.",
+    ),
+    "DRAFT_NOT_FOUND": ("没有找到该草稿，或已过期。", "There is no such draft, or its time is over."),
+    "DRAFT_CHANGED": (
+        "草稿已在别处修改（当前版本 {current}），请刷新后重试。",
+        "The draft was saved elsewhere and is at version {current}: read it and try again.",
+    ),
+    "TOO_MANY_DRAFTS": ("最多保存 {limit} 份草稿。", "At most {limit} drafts are kept."),
+    "CANNOT_JOIN_COMPLAINT": (
+        "无法关注该诉求，请重新预检后再试。",
+        "This complaint cannot be joined; ask for a new preview.",
+    ),
+    "TOO_MANY_JOINED": ("最多可关注 {limit} 项诉求。", "At most {limit} complaints can be joined."),
     # What operators meet on the command line
     "CATALOGUE_SHRUNK": (
         "全量数据比现有 {items} 项少了 {missing} 项，超过一成，未撤销任何事项；确认无误后请加 --force。",
