@@ -129,18 +129,13 @@ async def live_and_be_forgotten(stores: Stores, world: Any, redis: Any) -> None:
     await operations.request_confirmation(identity, viewer, some_client(), now=NOW)
     code = await code_for(sms, phone)
     export = await privacy.export_account(identity, stores.personal, viewer, code, some_client(), now=NOW)
-    assert {name: len(documents) for name, documents in export.items()} == {
+    assert {name: len(documents) for name, documents in export.items() if documents} == {
         "accounts": 1,
         "sessions": 1,
-        "access_log": 0,
         "devices": 1,
-        "wechat_grants": 0,
         "subscriptions": 1,
         "preferences": 1,
-        "digests": 0,
         "messages": 2,
-        "media": 0,
-        "complaints": 0,
     }
     assert waiting.id
     prefixes = ("mintong:", world.database.name)
