@@ -75,9 +75,14 @@ def from_query_string(query_string: bytes) -> Parameters:
 
 def from_values(values: dict[str, Any]) -> Parameters:
     """Check parameters that were read from JSON. Raises: RequestError."""
+    variables = values.get("variables")
+    document_id = values.get("documentId")
+    if document_id.__class__ is str and variables.__class__ is dict and len(values) == 2:
+        # What apps send: a registered document by its hash, and variables.
+        digest, is_automatic = _digest(document_id, None)
+        return Parameters(None, digest, is_automatic, None, variables)
     query = _text(values, "query")
     operation_name = _text(values, "operationName")
-    variables = values.get("variables")
     if variables is not None and not isinstance(variables, dict):
         raise RequestError("INVALID_PARAMETER", name="variables", expected="object")
     extensions = values.get("extensions")

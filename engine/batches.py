@@ -44,9 +44,9 @@ def ask(
             result: Any = relation.load([*unique], run.context, **kwargs)
             if result.__class__ is list:
                 batch.values = result
-                rows = _plain_rows(plan, batch, run)
+                rows = None if gaps else _plain_rows(plan, batch, run)
                 if rows is not None:
-                    return [*map(dict(zip(unique, rows, strict=True)).__getitem__, keys)]
+                    return [*map(rows.__getitem__, keys)]
             elif is_awaitable(result):
                 batch.waiting = result
             else:
@@ -56,19 +56,19 @@ def ask(
     return batch
 
 
-def _plain_rows(plan: FieldPlan, batch: Batch, run: Run) -> Column | None:
-    """Return the rows of a batch's distinct values, None where the general way has to complete them."""
-    child = plan.only_level
-    if child is None or child.is_async or plan.list_depth or batch.gaps or not plan.shared:
+def _plain_rows(plan: FieldPlan, batch: Batch, run: Run) -> dict[Any, Any] | None:
+    """Return the rows of distinct values by key, None where the general way has to complete them."""
+    child, values = plan.only_level, batch.values
+    if child is None or child.is_async or plan.list_depth or not plan.shared:
         return None
-    values = batch.values
     if len(values) != len(batch.unique) or not plan.fits.issuperset(map(type, values)):
         return None
     try:
-        rows: Column = child.run(values, run, None)
+        if child.keyed is not None:
+            return child.keyed(batch.unique, values)
+        return dict(zip(batch.unique, child.run(values, run, None), strict=True))
     except Exception:  # noqa: BLE001 completed one by one in the general way, where each error finds its field
         return None
-    return rows
 
 
 def _read_keys(

@@ -61,6 +61,7 @@ class SourceWriter:
         exec(compile(source, "<graphql plan>", "exec"), self.namespace)  # noqa: S102 our own source
         for level in levels:
             level.run = level.plain_run = self.namespace[f"level_{level.number}"]
+            level.keyed = self.namespace.get(f"keyed_{level.number}")
             wrap(level)
             for plan in level.fields:
                 if plan.complete is None:
@@ -89,6 +90,9 @@ class SourceWriter:
             lines.append("    started = clock()")
         lines.append(f"    rows = {self._rows(level, columns)}")
         self._parts.append("\n".join([*lines, *self._note(level, "    "), "    return rows"]))
+        if level.is_keyed and not self._timed:
+            row = f"{{key: {self._row(level)} for key, o in zip(keys, objects)}}"
+            self._parts.append(f"def keyed_{level.number}(keys, objects):\n    return {row}")
 
     def _write_level_of_columns(self, level: LevelPlan, columns: list[FieldPlan]) -> None:
         """Write a level that is done at once where nothing in it waits or is odd, and what it leaves else."""
@@ -193,7 +197,7 @@ class SourceWriter:
             *(f"        {line}" for line in in_turn),
         ]
 
-    def _rows(self, level: LevelPlan, columns: list[FieldPlan]) -> str:
+    def _row(self, level: LevelPlan) -> str:
         items = []
         for plan in level.fields:
             if plan.kind == TYPENAME:
@@ -202,6 +206,9 @@ class SourceWriter:
                 items.append(f"{plan.key!r}: {self._value(plan.output, self._access(plan))}")
             else:
                 items.append(f"{plan.key!r}: v{plan.order}")
+        return f"{{{', '.join(items)}}}"
+
+    def _rows(self, level: LevelPlan, columns: list[FieldPlan]) -> str:
         names = [f"c{plan.order}" for plan in columns]
         values = [f"v{plan.order}" for plan in columns]
         if not columns:
@@ -211,7 +218,7 @@ class SourceWriter:
             loop = f"for {', '.join(values)} in {given}"
         else:
             loop = f"for o, {', '.join(values)} in zip(objects, {', '.join(names)})"
-        return f"[{{{', '.join(items)}}} {loop}]"
+        return f"[{self._row(level)} {loop}]"
 
     # -- columns ---------------------------------------------------------------------------------------------
 

@@ -272,6 +272,8 @@ class Compiler:
             plan.wants_info = plan.direct is None or wants_info(own)
         self._children(plan)
         plan.shared = kind == BATCH and all(level.pure for level in plan.levels.values())
+        if plan.shared and plan.only_level is not None and not plan.list_depth:
+            plan.only_level.is_keyed = plan.only_level.is_flat
         plan.suspends = (
             (kind == RESOLVER and getattr(own, "is_async", False))
             or (relation is not None and relation.is_async)

@@ -103,7 +103,7 @@ class FragmentCache:
                 found: Column = [*map(generation.tables.get(table_key, _EMPTY).get, keys)]
             except Exception:  # noqa: BLE001 what cannot be identified is completed like any other object
                 return begin_plain(level, objects, run, frame)
-            if None not in found:
+            if all(found):
                 self.hits += len(found)
                 run.ready.append((frame, found))
                 return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -88,6 +88,10 @@ class LevelPlan:
     """Gives the rows, or a `Rest` where something has to wait or is odd; raises only if not `is_async`."""
     plain_run: Callable[[Column, Run, Frame | None], Any] = field(default=lambda *_: [])
     """`run` without the fragment cache in front."""
+    keyed: Callable[[Iterable[Any], Column], dict[Any, Any]] | None = None
+    """Gives the rows of a flat level by keys; raises for anything unusual."""
+    is_keyed: bool = False
+    """Whether a relation asks for `keyed`."""
     is_async: bool = False
     """Whether a field is more than a leaf read from its object, or a cache stands in front."""
     is_flat: bool = False
