@@ -27,6 +27,7 @@ from domain.complaint_standing import Event, Standing
 from domain.complaints import ComplaintNotFoundError, Point
 from store.complaint_queues import ComplaintQueues
 from store.encryption import FieldCipher
+from store.group_insert import GroupInsert
 from store.keys import KEY_BATCH, LONG_AGO, chunks
 
 Document = dict[str, Any]
@@ -89,6 +90,7 @@ class ComplaintStore:
         self.queues = ComplaintQueues(self._complaints, _summary)
         self._cipher = cipher
         self._is_indexed = False
+        self._group = GroupInsert(self._complaints)
 
     async def ensure_indexes(self) -> None:
         """Make the indexes."""
@@ -153,7 +155,7 @@ class ComplaintStore:
             **({} if new.cell is None else {"cell": new.cell}),
         }
         try:
-            await self._complaints.insert_one(document)
+            await self._group.insert(document)
         except DuplicateKeyError:
             found = await self._complaints.find_one({"key": document["key"]})
             if found is None:
