@@ -406,6 +406,26 @@ DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
         "评价和重新办理须在收到答复后 {days} 天内提出。",
         "An answer can be rated and reopened within {days} days.",
     ),
+    "COMPLAINT_CLAIMED": (
+        "同事正在处理该诉求，请在 {seconds} 秒后重试。",
+        "A colleague works on this complaint; try again in {seconds} s.",
+    ),
+    "TOO_MANY_CLAIMS": (
+        "同时认领的诉求不能超过 {limit} 件。",
+        "At most {limit} complaints can be claimed at a time.",
+    ),
+    "OWN_COMPLAINT": (
+        "不能办理本人提交的诉求，请由同事办理。",
+        "This complaint is your own; a colleague has to handle it.",
+    ),
+    "NO_ACCOUNT_BEHIND": (
+        "该诉求没有对应的账号（代为登记，或账号已注销）。",
+        "There is no account behind this complaint: it was taken down, or the account is deleted.",
+    ),
+    "COMPLAINT_NOT_ANONYMOUS": (
+        "该诉求不是匿名诉求，无需追溯。",
+        "This complaint is not anonymous; there is nothing to trace.",
+    ),
     "TOO_MANY_COMPLAINT_STEPS": ("该操作最多 {most} 次。", "This can be done {most} times at most."),
     "TRANSFER_TOO_FAR": (
         "只能转交下级或同级单位，其他单位请退回中心转派。",

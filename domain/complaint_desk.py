@@ -39,7 +39,7 @@ TAKEN_DOWN: Final = frozenset(
 
 
 class ComplaintClaimedError(DomainError):
-    """A colleague works on the complaint, until `until` at least."""
+    """A colleague works on the complaint, for `seconds` more at least."""
 
     code = "COMPLAINT_CLAIMED"
 

@@ -1,4 +1,4 @@
-"""What a unit has on its desk, read from `complaints`: what it holds, what is marked for it, who claimed what.
+"""What a unit has on its desk, read from `complaints`: what it holds, what is marked for it, claims.
 
 A queue goes by (`act_by`, number) or by number. What a unit holds has an index for either; the marked ones
 are few, so those of one mark are sorted when they are read, but for the order by number.
@@ -62,11 +62,24 @@ class ComplaintQueues:
         return await self._list_urgent(query, order, first, after, since=since, before=before)
 
     async def list_newest_held(
-        self, holder: str, first: int, after: Place | None, *, narrow: Narrow
+        self,
+        holder: str,
+        states: Sequence[State],
+        first: int,
+        after: Place | None,
+        *,
+        narrow: Narrow,
+        since: datetime = LONG_AGO,
+        before: datetime | None = None,
     ) -> list[Summary]:
-        """List what a unit holds, the newest first."""
-        number = {"$lt": after.number if after else _LATEST}
-        query = {"holder": holder, "_id": number, **_conditions(narrow)}
+        """List what a unit holds in some states and must act on within a time, the newest first."""
+        query = {
+            "holder": holder,
+            "_id": {"$lt": after.number if after else _LATEST},
+            "act_by": {"$gte": since, **({} if before is None else {"$lt": before})},
+            **_conditions(narrow, with_state=False),
+            "standing.state": {"$in": [state.value for state in states]},
+        }
         return await self._list(query, [("holder", -1), ("_id", -1)], first)
 
     async def list_marked(
@@ -160,7 +173,7 @@ class ComplaintQueues:
     async def claim(
         self, number: str, holder: str, account_id: str, *, until: datetime, now: datetime
     ) -> bool:
-        """Lease a complaint that a unit holds to a member of staff, unless a lease of another's still holds."""
+        """Lease a complaint that a unit holds to a member of staff, unless somebody else's lease holds."""
         free = {"$or": [{"claim": None}, {"claim.until": {"$lte": now}}, {"claim.by": account_id}]}
         change = {"$set": {"claim": {"by": account_id, "until": until}}}
         found = await self._complaints.update_one({"_id": number, "holder": holder, **free}, change)
