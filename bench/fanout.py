@@ -119,8 +119,9 @@ async def seed(uri: str, subscribers: int) -> None:
         subscriptions = SubscriptionStore(database)
         await subscriptions.ensure_indexes()
         await subscriptions.load(TOPIC, map(account, range(subscribers)))
-        # The index by which targets are repaired; the others would only make the seeding take minutes longer.
-        await database["devices"].create_index([("shard", 1)], name="shard")
+        # Those that a worker's retention uses; the others would only make the seeding take minutes longer.
+        for name in ("shard", "seen_at"):
+            await database["devices"].create_index([(name, 1)], name=name)
         await TargetStore(database).ensure_indexes()
         await DeviceStore(database).load(device(number, now) for number in range(subscribers))
 

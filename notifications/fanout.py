@@ -39,6 +39,8 @@ _CHUNKS_PER_JOB: Final = 4
 _PRIVATE_PER_JOB: Final = 32
 _LIVE_TOPICS: Final = 1_000
 _BUDGET_S: Final = 20.0
+_JOBS_AHEAD: Final = 12
+_FOLLOW_S: Final = 2.0
 _SOON: Final = timedelta(seconds=1.5)
 
 
@@ -142,6 +144,7 @@ class FanOut:
                     return
                 part = await (ahead or self._read_part(message, message.done))
                 ahead = asyncio.create_task(self._read_part(message, message.done + 1))
+                await self._let_deliveries_follow(lane_of(message))
                 if not await self._write_part(message, part):
                     return  # paused, cancelled, or another worker is at it
                 recipients = message.recipients + len(part.accounts)
@@ -152,6 +155,21 @@ class FanOut:
                 await asyncio.gather(ahead, return_exceptions=True)
         await self._messages.finish([message.id])
         log.info("fanout.done", message=message.id, recipients=message.recipients)
+
+    async def _let_deliveries_follow(self, lane: Lane) -> None:
+        """Wait while more is handed over than is soon sent, but not for long: the inboxes come first.
+
+        What waits for long needs its devices read again and is taken for lost by the sweeper.
+        """
+        give_up_at = time.monotonic() + _FOLLOW_S
+        while time.monotonic() < give_up_at:
+            try:
+                waiting, taken = await self._queue.depth(lane)
+            except (RedisError, OSError):
+                return
+            if waiting + taken <= _JOBS_AHEAD or taken <= 1:  # one is this fan-out: nobody delivers
+                return
+            await asyncio.sleep(_FOLLOW_S / 40)
 
     async def _splits(self, message: Message) -> int:
         estimate = await self._subscriptions.estimate(message.audience.topics)
