@@ -73,6 +73,11 @@ class PublicComplaint(Struct, frozen=True, omit_defaults=True):
     is_in_time: bool | None = None
 
 
+def public_state(state: State) -> PublicState:
+    """Tell how far a complaint is in the public's words; one that is over otherwise counts as closed."""
+    return _STATES.get(state, PublicState.CLOSED)
+
+
 def first_cleared_at(events: Sequence[Event]) -> datetime | None:
     """Tell when a complaint was first cleared for publication; None when it never was."""
     return next((e.at for e in events if e.action == "REVIEW" and e.facts["is_cleared"]), None)

@@ -103,6 +103,8 @@ class StatisticsStore:
 
     async def begin(self, last: Batch, entries: Sequence[Entry], walked: str | None = None) -> Batch | None:
         """Begin the batch after a complete one; None when somebody else has begun one."""
+        if not last.is_done:
+            return None
         batch = msgspec.structs.replace(
             last,
             number=last.number + 1,
@@ -120,7 +122,7 @@ class StatisticsStore:
 
     async def begin_rebuild(self, last: Batch) -> bool:
         """Begin to count everything anew; False when somebody else was quicker to do anything."""
-        return await self._move(
+        return last.is_done and await self._move(
             last,
             msgspec.structs.replace(last, number=last.number + 1, generation=last.generation + 1, walked=""),
         )
