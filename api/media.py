@@ -58,8 +58,8 @@ _STATUSES: Final[dict[str, HTTPStatus]] = {
 _AT_ONCE: Final = 64
 _AT_ONCE_EACH: Final = 10  # what WeChat lets a mini-program do at the same time
 _BUSY_S: Final = 5
-_DRAINED_BYTES: Final = 1 << 20
-_DRAIN_S: Final = 1.0
+_DRAINED_BYTES: Final = 1 << 24
+_DRAIN_S: Final = 3.0
 
 
 class Slots:
@@ -119,11 +119,13 @@ class MediaUploads:
         except Exception as error:  # noqa: BLE001 - worded or masked, and logged, by `refusal`
             status, headers, body = refusal(error, exchange)
             self._metrics.media_refused(_code_of(error))
-            if not _expects(scope["headers"]):
-                await reading.drain()
             if not reading.is_done:
                 headers.append((b"connection", b"close"))
-        await respond(send, status, headers + self._common(exchange), body)
+        own = self._common(exchange)
+        if reading.is_done or _expects(scope["headers"]):
+            await respond(send, status, headers + own, body)
+        else:
+            await respond(send, status, headers + own, body, then=reading.drain)
 
     async def _answer(
         self, scope: Scope, reading: _Reading, exchange: Exchange
@@ -184,7 +186,7 @@ class _Reading:
         return message
 
     async def drain(self) -> None:
-        """Read on for a moment: a connection that is closed with unread bytes loses its answer."""
+        """Read on for a moment: who still sends when the connection is closed may never see the answer."""
         size = 0
         try:
             async with asyncio.timeout(_DRAIN_S):
@@ -240,11 +242,22 @@ def refusal(error: Exception, exchange: Exchange) -> tuple[int, Headers, bytes]:
     return int(status), headers, orjson.dumps({"errors": [{"message": message, "extensions": extensions}]})
 
 
-async def respond(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    """Send a whole answer."""
+async def respond(
+    send: Send,
+    status: int,
+    headers: Headers,
+    body: bytes,
+    *,
+    then: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Send a whole answer; `then` is done before the server learns that it was whole, and may close."""
     if status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
         headers = [*headers, (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
+    if then is not None:
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await then()
+        body = b""
     await send({"type": "http.response.body", "body": body})
 
 
