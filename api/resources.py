@@ -19,6 +19,7 @@ from api.media_opening import open_attachments
 from api.views import WriteViews
 from domain.devices import PushChannel
 from loaders.catalogue import Catalogue
+from loaders.city_classes import CityClasses
 from loaders.knowledge import Knowledge
 from loaders.reference import Follower
 from loaders.units import Units
@@ -26,6 +27,7 @@ from notifications.channels.wechat_messages import read_templates
 from notifications.outbox import Outbox
 from notifications.queue import JobQueue
 from notifications.recent import RecentMessages
+from operations.city_cases import CityCases
 from operations.complaint_forgetting import AccountComplaints
 from operations.devices import Devices
 from operations.inbox import Messages
@@ -33,6 +35,8 @@ from resolvers.context import Stores
 from settings import Settings
 from store.account_messages import AccountMessages
 from store.catalogue import CatalogueStore
+from store.city_cases import CityCaseStore
+from store.complaint_drafts import ComplaintDraftStore
 from store.connections import open_mongodb, open_redis
 from store.deliveries import DeliveryStore
 from store.devices import DeviceStore
@@ -107,9 +111,20 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     cipher,
                     units=lambda: units.tree,
                     read_classes=lambda: units.classes,
-                    is_division=lambda code: (
+                    is_division=lambda code: bool(units.tree.select(code)) or (
                         catalogue.current is not None and catalogue.current.division(code) is not None
                     ),
+                )
+                drafts = ComplaintDraftStore(mongodb[settings.database], cipher)
+                city_store = CityCaseStore(mongodb[settings.database])
+                city_classes = CityClasses(city_store)
+                city_cases = CityCases(
+                    store=city_store,
+                    secrets=complaints.secrets,
+                    units=lambda: units.tree,
+                    classes=lambda: city_classes.current,
+                    complaint_classes=lambda: units.classes,
+                    calendar=complaints.calendar,
                 )
                 attachments = await open_attachments(settings, mongodb[settings.database], identity)
                 yield Resources(
@@ -130,20 +145,23 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                             DigestStore(mongodb[settings.database]),
                             attachments.store,
                             AccountComplaints(complaints),
+                            drafts,
                         ),
                         devices=devices,
                         messages=messages,
                         units=units,
                         knowledge=knowledge,
                         complaints=complaints,
+                        complaint_drafts=drafts,
                         media=attachments,
+                        city_cases=city_cases,
                     ),
                     make_authenticator(settings, identity, ended),
                     ended,
                     Follower(
                         units.store.reference,
                         redis,
-                        (*units.followed, knowledge.followed),
+                        (*units.followed, knowledge.followed, city_classes.followed),
                         poll=timedelta(seconds=settings.snapshot_poll_s),
                     ),
                 )

@@ -326,6 +326,22 @@ def units_export_command(file: _Out = None) -> None:
     run_async(export_units_command(read_settings(), file))
 
 
+@units_app.command("import-city-classes")
+def units_import_city_classes_command(file: _Table) -> None:
+    """Put a complete table of one's own in place of the components and events of urban management."""
+    from cli.units import import_city_classes_command
+
+    run_async(import_city_classes_command(read_settings(), file))
+
+
+@units_app.command("export-city-classes")
+def units_export_city_classes_command(file: _Out = None) -> None:
+    """Write the components and events as the table that `units import-city-classes` reads."""
+    from cli.units import export_city_classes_command
+
+    run_async(export_city_classes_command(read_settings(), file))
+
+
 @units_app.command("import-classes")
 def units_import_classes_command(file: _Table) -> None:
     """Put a complete table of one's own in place of the classes of complaints."""

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import TextIO
 
 from cli.resources import CommandError, console, open_resources, output
+from feeds.city_import import read_city_classes_file, write_city_classes_file
 from feeds.demo.units import demo_units
 from feeds.units_import import read_classes_file, read_units_file, write_classes_file, write_units_file
+from loaders.city_classes import shipped_city_classes
 from loaders.complaint_classes import shipped_classes
+from operations.city_cases import replace_city_classes
 from operations.units import UnitsReplaced, replace_classes, replace_units
 from settings import Settings
+from store.city_cases import CityCaseStore
 from store.units import UnitStore
 
 
@@ -46,6 +50,22 @@ async def export_classes_command(settings: Settings, file: Path | None) -> None:
     async with open_resources(settings) as resources:
         _, own = await UnitStore(resources.database).load_classes()
     _write(file, lambda out: write_classes_file(own or shipped_classes(), out))
+
+
+async def import_city_classes_command(settings: Settings, file: Path) -> None:
+    """Put a table of one's own in place of the components and events of urban management."""
+    classes = read_city_classes_file(file)
+    async with open_resources(settings) as resources:
+        store = CityCaseStore(resources.database)
+        revision = await replace_city_classes(store, resources.redis, classes, now=_now())
+    console.print(f"{len(classes):,} components and events, revision {revision}.")
+
+
+async def export_city_classes_command(settings: Settings, file: Path | None) -> None:
+    """Write the components and events as a table: the operator's own, else those shipped."""
+    async with open_resources(settings) as resources:
+        _, own = await CityCaseStore(resources.database).load_classes()
+    _write(file, lambda out: write_city_classes_file(own or shipped_city_classes(), out))
 
 
 async def demo_units_command(settings: Settings) -> None:

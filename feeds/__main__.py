@@ -16,7 +16,9 @@ from feeds.jobs import Job, JobMetrics, run_jobs
 from loaders.catalogue import POPULARITY_LIMIT, POPULARITY_WINDOW
 from settings import Settings
 from store.catalogue import CatalogueStore, announce
+from store.city_cases import CityCaseStore
 from store.connections import open_mongodb, open_redis
+from store.knowledge import KnowledgeStore
 
 log = structlog.get_logger(__name__)
 
@@ -98,6 +100,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 
         async def ensure_indexes() -> bool:
             await store.ensure_indexes()
+            await KnowledgeStore(mongodb[settings.database]).ensure_indexes()
+            await CityCaseStore(mongodb[settings.database]).ensure_indexes()
             return False
 
         popularity = Popularity(store, redis, _utc_now)

@@ -9,6 +9,8 @@ from domain.access import Role
 from resolvers.access import allow, viewer_of
 from resolvers.account import DeskCitizens
 from resolvers.broadcasts import DeskMessages
+from resolvers.city_cases import DeskCity
+from resolvers.complaint_desk import DeskComplaints
 from resolvers.context import Context
 from resolvers.knowledge import DeskKnowledge
 
@@ -35,7 +37,7 @@ class DeskScope:
 
 
 @strawberry.type(description="The work of staff and operators.")
-class Desk(DeskScope, DeskCitizens, DeskMessages, DeskKnowledge):
+class Desk(DeskScope, DeskCitizens, DeskMessages, DeskKnowledge, DeskCity, DeskComplaints):
     """Composed from the parts of every noun."""
 
 

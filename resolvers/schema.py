@@ -9,6 +9,11 @@ from resolvers.access import require_rules
 from resolvers.account import AccountMutation, AccountQuery
 from resolvers.broadcasts import BroadcastsMutation
 from resolvers.catalogue import CatalogueQuery
+from resolvers.city_cases import CityMutation, CityQuery
+from resolvers.complaint_desk_mutations import DeskComplaintsMutation
+from resolvers.complaint_drafts import ComplaintDraftsMutation
+from resolvers.complaint_mutations import ComplaintsMutation
+from resolvers.complaints import ComplaintsQuery, ComplaintsSubscription
 from resolvers.desk import DeskRootQuery
 from resolvers.devices import DevicesMutation
 from resolvers.knowledge import KnowledgeMutation, KnowledgeQuery
@@ -18,19 +23,30 @@ from resolvers.units import UnitsQuery
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(CatalogueQuery, AccountQuery, UnitsQuery, KnowledgeQuery, DeskRootQuery):
+class Query(
+    CatalogueQuery, AccountQuery, UnitsQuery, KnowledgeQuery, CityQuery, ComplaintsQuery, DeskRootQuery
+):
     """The root of reading: public data here, a citizen's own under `viewer`, staff's work under `desk`."""
 
 
 @strawberry.type(description="Everything that can be changed; refusals come back as `userErrors`.")
 class Mutation(
-    AccountMutation, DevicesMutation, MediaMutation, MessagesMutation, BroadcastsMutation, KnowledgeMutation
+    AccountMutation,
+    DevicesMutation,
+    MediaMutation,
+    MessagesMutation,
+    BroadcastsMutation,
+    KnowledgeMutation,
+    CityMutation,
+    ComplaintsMutation,
+    ComplaintDraftsMutation,
+    DeskComplaintsMutation,
 ):
     """The root of writing."""
 
 
 @strawberry.type(description="Everything that can be followed while it happens.")
-class Subscription(MessagesSubscription):
+class Subscription(MessagesSubscription, ComplaintsSubscription):
     """The root of live updates."""
 
 

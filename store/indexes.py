@@ -21,6 +21,7 @@ INDEX_NAMES: Mapping[str, tuple[str, ...]] = {
     "item_views": ("day",),
     "media": ("complaint", "contents", "draft", "owner", "wake_at"),
     "media_files.files": ("filename",),
+    "city_cases": ("city", "county", "due_at", "key", "province", "unit"),
     "knowledge_guides": ("review_by", "state"),
     "messages": ("broadcast", "composed", "dedupe_key", "delete", "wake_at"),
     "sessions": ("account", "delete", "ended"),
