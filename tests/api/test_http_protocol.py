@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import re
 import socket
@@ -14,7 +15,9 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+import strawberry
 from api_harness import application, settings_for, trusted
+from strawberry.types import Info
 from viewers_world import serving
 
 from api import http_protocol
@@ -167,6 +170,48 @@ def test_bytes_that_come_in_pieces_or_together_are_answered_in_order(port: int, 
     assert said(slow_first[1:]) == wanted[:1]
     assert said([wire.ask(requests[1])[0]]) == [wanted[1]]
     assert len(direct) == answered + 1
+
+
+async def _later(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return "waited"
+
+
+@strawberry.type
+class Unsure:
+    """Has a field that nobody can know to wait."""
+
+    @strawberry.field
+    def late(self, tenths: int) -> str:
+        return _later(tenths / 10) if tenths else "at once"  # type: ignore[return-value]
+
+    @strawberry.field
+    def request_id(self, info: Info[Any, None]) -> str:
+        return str(info.context.request_id)
+
+
+def test_a_request_that_waits_unexpectedly_shares_nothing_with_the_next_of_its_head(
+    tmp_path: Path, direct: list[bytes]
+) -> None:
+    text = "query Late($tenths: Int!) { late(tenths: $tenths) requestId }"
+    app = application(settings_for(tmp_path), schema=strawberry.Schema(Unsure), documents=trusted(text))
+    with serving(settings_for(tmp_path), app) as port:
+        waiting, quick = Wire(port), Wire(port)
+        for wire in (waiting, quick):
+            wire.ask(post(text, {"tenths": 0}))
+        answered = len(direct)
+        waiting.socket.sendall(post(text, {"tenths": 4}))
+        answers = [quick.ask(post(text, {"tenths": 0}))[0] for _ in range(5)]
+        assert len(direct) == answered + 5
+        answers.append(waiting.read())
+        assert len(direct) == answered + 5
+        answers += waiting.ask(post(text, {"tenths": 0}))
+        assert len(direct) == answered + 6
+    said = [orjson.loads(body)["data"] for _, _, body in answers]
+    assert [each["late"] for each in said] == [*["at once"] * 5, "waited", "at once"]
+    ids = [headers["x-request-id"] for _, headers, _ in answers]
+    assert [each["requestId"] for each in said] == ids
+    assert len(set(ids)) == len(ids)
 
 
 def test_a_body_shorter_or_longer_than_declared_is_not_taken_for_a_whole_one(
