@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+from graphql import GraphQLNonNull
 from strawberry.execution import optimized_is_awaitable as is_awaitable
 
 from engine.markers import Batch, Failed, Rest
@@ -24,7 +25,7 @@ def ask(
     relation = cast("Relation", plan.relation)
     run.late = True
     kwargs: dict[str, Any] = {}
-    gaps = False
+    odd = False
     try:
         if plan.arguments is not None:
             kwargs = plan.arguments(run)
@@ -33,19 +34,22 @@ def ask(
         unique = dict.fromkeys(keys)
     except Exception:  # noqa: BLE001
         keys, unique = _read_keys(plan, relation.key_of, objects, run)
-        gaps = True
-    if None in unique:
+        odd = True
+    gaps = None in unique
+    if gaps:
         del unique[None]
-        gaps = True
-    batch = Batch(keys, unique, frame, kwargs, gaps)
+        odd = odd or isinstance(plan.output, GraphQLNonNull)
+    batch = Batch(keys, unique, frame, kwargs, gaps or odd)
     run.batches.append((plan, batch))
     if unique:
         try:
             result: Any = relation.load([*unique], run.context, **kwargs)
             if result.__class__ is list:
                 batch.values = result
-                rows = None if gaps else _plain_rows(plan, batch, run)
+                rows = None if odd else _plain_rows(plan, batch, run)
                 if rows is not None:
+                    if gaps:
+                        rows[None] = None
                     return [*map(rows.__getitem__, keys)]
             elif is_awaitable(result):
                 batch.waiting = result
