@@ -74,6 +74,11 @@ _FINDERS: Final = {
 }
 _MARKS: Final = {kind: chr(0xE000 + number) for number, kind in enumerate(PersonalKind)}
 _TOKEN: Final = re.compile("|".join(map(re.escape, TOKENS.values())))
+_SEAM: Final = "\u2060"
+_MOBILE_AT_SEAM: Final = re.compile(
+    rf"(?:(?<={_SEAM})(?:86|0086|0)?1[3-9][0-9]{{9}}(?![0-9])"
+    rf"|(?<![0-9])(?:86|0086|0)?1[3-9][0-9]{{9}}(?={_SEAM}))"
+)
 _MARK_OF: Final = {token: _MARKS[kind] for kind, token in TOKENS.items()}
 
 
@@ -120,8 +125,8 @@ def redact(text: str) -> Redacted:
 
     Redacting the result again changes nothing. docs/privacy-redaction.md says what is found, and how much.
     """
-    view = _view_of(text)
-    found: list[Finding] = []
+    found = _at_seams(text)
+    view = _view_of(text, found)
     while True:
         before = len(found)
         for kind, finder in _FINDERS.items():
@@ -148,23 +153,41 @@ def _outermost(found: list[Finding]) -> list[Finding]:
     return kept
 
 
-def _view_of(text: str) -> _View:
+def _at_seams(text: str) -> list[Finding]:
+    """Find plain mobile numbers that the view would run into other digits: 13800138000².
+
+    A seam is a character that the view drops, or makes a digit.
+    """
+    if text.isascii() and text.isprintable():
+        return []
+    seamed = "".join(each if each.isascii() and _fold(each) else _seam_of(each) for each in text)
+    return [Finding(PersonalKind.PHONE, *match.span()) for match in _MOBILE_AT_SEAM.finditer(seamed)]
+
+
+def _seam_of(character: str) -> str:
+    folded = _fold(character)
+    return _SEAM if not folded or folded.isdecimal() else folded
+
+
+def _view_of(text: str, found: list[Finding]) -> _View:
+    """Make the view of a text in which tokens stand and something was found already."""
+    masked = [(*token.span(), _MARK_OF[token[0]]) for token in _TOKEN.finditer(text)]
+    masked += [(each.start, each.end, _MARKS[each.kind]) for each in found]
     characters: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
     position = 0
-    for token in [*_TOKEN.finditer(text), None]:
-        stop = token.start() if token else len(text)
-        for place in range(position, stop):
+    for start, end, mark in [*sorted(masked), (len(text), len(text), "")]:
+        for place in range(position, start):
             if folded := _fold(text[place]):
                 characters.append(folded)
                 starts.append(place)
                 ends.append(place + 1)
-        if token:
-            characters.append(_MARK_OF[token[0]])
-            starts.append(token.start())
-            ends.append(token.end())
-            position = token.end()
+        if mark:
+            characters.append(mark)
+            starts.append(start)
+            ends.append(end)
+        position = end
     return _View("".join(characters), starts, ends)
 
 

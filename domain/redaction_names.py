@@ -67,8 +67,9 @@ _KIN: Final = "[我他她](?:爸爸?|妈妈?|哥哥?|姐姐?|弟弟?|妹妹?|叔
 _CUES: Final = (
     (_Trust.LABEL, re.compile(_any_of(LABELS) + _BETWEEN)),
     (_Trust.ROLE, re.compile(f"(?:{_any_of(ROLES)}|{_KIN}){_BETWEEN}")),
+    (_Trust.ROLE, re.compile("\ue009[、和与及跟]")),
     (_Trust.VERB, re.compile(_any_of(VERBS) + "(?:了|过)?")),
-    (_Trust.SELF, re.compile("(?:我是|我就是|我乃|这里是|此致[ \t\n]*敬礼[!！。]?[ \t\n]*)")),
+    (_Trust.SELF, re.compile("(?:我是|我就是|这里是|此致[ \t\n]*敬礼[!！。]?[ \t\n]*)")),
 )
 _NUMBERS_FOLLOW: Final = re.compile(
     r"[ \t,，:：、;；(（]{0,3}(?:的?(?:联系)?(?:电话|手机|方式|号码|身份证|微信)号?码?[是为]?)?"
@@ -112,7 +113,7 @@ class _Words:
         return start in self.starts and self.starts[start][0] - start > 1
 
     def is_name(self, start: int, first: int, end: int) -> bool:
-        """Tell whether this is a name in the dictionary, or a surname with characters it cannot put together."""
+        """Tell whether the dictionary has this as a name, or as a surname and characters by themselves."""
         word, tag = self.starts[start]
         if word == end:
             return tag.startswith("nr")

@@ -205,15 +205,17 @@ def _is_account(match: re.Match[str]) -> bool:
     return any(character.isdigit() for character in own) or bool(re.search("[号名ID:：是为]", match["cue"]))
 
 
-_MAIL_LOCAL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+\-]{0,63}\Z")
-_MAIL_HOST: Final = re.compile(r"[ ]?[A-Za-z0-9][A-Za-z0-9\-]{0,62}(?:[.。][A-Za-z0-9\-]{1,63}){1,4}")
+_MAIL_LOCAL: Final = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9][A-Za-z0-9._%+\-]{0,63}\Z")
+_MAIL_HOST: Final = re.compile(
+    r"[ ]?[A-Za-z0-9][A-Za-z0-9\-]{0,62}(?:[.。][A-Za-z0-9\-]{1,63}){1,4}(?![A-Za-z0-9])"
+)
 
 
 def find_emails(view: str) -> list[Span]:
     """Find addresses of electronic mail, around each @."""
     spans: list[Span] = []
     for at in re.finditer(" ?@", view):
-        floor = max(at.start() - 64, spans[-1][1] if spans else 0)
+        floor = max(at.start() - 65, spans[-1][1] if spans else 0)
         local = _MAIL_LOCAL.search(view[floor : at.start()])
         host = _MAIL_HOST.match(view, at.end())
         if local and host:
