@@ -45,7 +45,7 @@ class ReadyAnswers:
         if entry is None or entry.snapshot != self._versions():
             return None
         stored, responses = entry.reference(), self._responses
-        if stored is None or stored.expires_s <= responses.now_s:
+        if stored is None or stored.expires_s <= responses.clock():
             return None
         entry.uses += 1
         if entry.uses % _TOUCH_EVERY:

@@ -46,6 +46,11 @@ def direct_call(own: Any, definition: GraphQLField, config: StrawberryConfig) ->
     takes_self = resolver.self_parameter is not None
     info_class = config.info_class
 
+    if not sources and info_name is None and all(name == own_name for name, own_name in renamed.items()):
+        if takes_self:
+            return lambda source, _, given: function(source, **given)
+        return lambda _source, _info, given: function(**given)
+
     def call(source: Any, info: Any, given: dict[str, Any]) -> Any:
         kwargs = {renamed[name]: value for name, value in given.items()}
         for name in sources:

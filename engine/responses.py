@@ -71,7 +71,7 @@ class ResponseCache:
         self.bytes = 0
         self.hits = 0
         self.misses = 0
-        self._clock = clock
+        self.clock = clock
         self._entries: OrderedDict[ResponseKey, tuple[StoredResponse, int]] = OrderedDict()
         self._flights: dict[ResponseKey, asyncio.Future[bool]] = {}
 
@@ -83,11 +83,6 @@ class ResponseCache:
         self._entries.clear()
         self.bytes = 0
 
-    @property
-    def now_s(self) -> float:
-        """Return the time on the cache's clock."""
-        return self._clock()
-
     def is_awaited(self, key: ResponseKey) -> bool:
         """Tell whether an answer is being computed now."""
         return key in self._flights
@@ -97,7 +92,7 @@ class ResponseCache:
         entry = self._entries.get(key)
         if entry is None:
             return None
-        if entry[0].expires_s <= self._clock():
+        if entry[0].expires_s <= self.clock():
             self._drop(key)
             return None
         self._entries.move_to_end(key)
@@ -117,7 +112,7 @@ class ResponseCache:
         """Keep a body for `max_age_s` seconds."""
         # A copy, because orjson leaves room allocated behind its results.
         body = bytes(memoryview(body))
-        expires_s = self._clock() + max_age_s
+        expires_s = self.clock() + max_age_s
         stored = StoredResponse(body, etag_of(body), cache_control, vary, expires_s, key, {})
         size = len(body) + key_bytes + _ENTRY_BYTES
         self._drop(key)
