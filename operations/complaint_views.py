@@ -39,7 +39,7 @@ class Party(Struct, frozen=True):
 
 
 class EventView(Struct, frozen=True):
-    """An event as somebody sees it; `words` is the text that stands beside it."""
+    """An event as somebody sees it; `words` stand beside it, `private_words` are staff's for staff."""
 
     seq: int
     at: datetime
@@ -48,6 +48,7 @@ class EventView(Struct, frozen=True):
     party: Party
     facts: Mapping[str, Any]
     words: str | None
+    private_words: str | None = None
 
 
 class StepView(Struct, frozen=True):
@@ -327,10 +328,17 @@ class _Shown:
         return Party(actor.role, actor.unit, actor.account if self._is_staff else None)
 
     def event(self, event: Event) -> EventView:
-        words = None if event.action == "SUBMIT" else next(iter(self.words(event.seq).values()), None)
-        facts = self._facts[event.seq]
+        texts = dict(self.words(event.seq))
+        private = texts.pop("private_text", None)
         return EventView(
-            event.seq, event.at, Action(event.action), event.state, self.party(event), facts, words
+            seq=event.seq,
+            at=event.at,
+            action=Action(event.action),
+            state=event.state,
+            party=self.party(event),
+            facts=self._facts[event.seq],
+            words=None if event.action == "SUBMIT" else next(iter(texts.values()), None),
+            private_words=private,
         )
 
     def steps(self) -> Iterable[StepView]:

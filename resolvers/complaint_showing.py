@@ -179,6 +179,7 @@ class _Showing:
             by=self.party(event.party),
             title=words_for(event, self._unit_name, self._language),
             text=event.words,
+            private_text=event.private_words,
         )
 
     def _unit_name(self, unit_id: str) -> str | None:

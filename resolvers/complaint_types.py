@@ -65,6 +65,9 @@ class ComplaintEvent:
     text: str | None = strawberry.field(
         description="The words beside it, at most 2,000 characters; null: none, erased, or not to be shown."
     )
+    private_text: str | None = strawberry.field(
+        description="What came with it for staff only; null for everybody else."
+    )
 
 
 @strawberry.type(description="One time that the clock stood.")
