@@ -14,12 +14,14 @@ from domain.complaint_desk import TAKEN_DOWN, NoAccountBehindError, NotAnonymous
 from domain.complaints import Actor, ActorRole
 from domain.redaction import Redacted
 from operations.complaint_desk_work import staff_look_up, take_step
+from operations.complaint_duplicates import rank
 from operations.complaint_publication import propose
 from operations.complaint_submit import Intake, submit
 from operations.complaints import Complaints, code_of
-from store.complaints import Complaint
+from store.complaints import Complaint, Summary
 
 MAX_TRACE_REASON: Final = 200
+MAX_SIMILAR: Final = 10
 _TRACED: Final = ("name", "phone")
 
 
@@ -82,6 +84,32 @@ async def review_publication(
         public_text = (await propose_publication(complaints, viewer, number)).text
     step = c.Review(is_cleared=is_cleared, public_text=public_text if is_cleared else None)
     return await take_step(complaints, viewer, number, step, now=now, version=version)
+
+
+async def find_similar(
+    complaints: Complaints, viewer: Viewer, number: str, *, now: datetime
+) -> list[tuple[float, float, Summary]]:
+    """List the open complaints nearby that a seat could merge with one: score, metres, complaint; at most 10.
+
+    Those within the viewer's division only.
+    Raises: ComplaintNotFoundError, OwnComplaintError.
+    """
+    complaint, _ = await staff_look_up(complaints, viewer, number)
+    standing, scope = complaint.standing, viewer.division_code or ""
+    ranked = await rank(
+        complaints,
+        complaint.point,
+        standing.division_code,
+        standing.class_code,
+        complaint.excerpt,
+        now=now,
+    )
+    others = [
+        row
+        for row in ranked
+        if row[2].number != complaint.number and is_within(row[2].standing.division_code, scope)
+    ]
+    return others[:MAX_SIMILAR]
 
 
 async def trace(

@@ -60,6 +60,20 @@ async def find(
 
     `point` is WGS-84; without one nothing is likely. Complaints of the last 60 days within 1 km count.
     """
+    best = await rank(complaints, point, division_code, class_code, excerpt_of(text), now=now)
+    return await _show(complaints, publisher, best[:MAX_SHOWN])
+
+
+async def rank(
+    complaints: Complaints,
+    point: Point | None,
+    division_code: str,
+    class_code: str | None,
+    excerpt: str,
+    *,
+    now: datetime,
+) -> list[tuple[float, float, Summary]]:
+    """Rank what `find` shows from: score, metres and complaint, the likeliest first, some hundred at most."""
     if point is None:
         return []
     cells = dict.fromkeys(
@@ -67,7 +81,7 @@ async def find(
     )
     since = f"{(now - WITHIN).astimezone(SHANGHAI):%y%m%d}"
     near = await complaints.store.list_near(cells, since, _OF_A_CELL)
-    words = _words(excerpt_of(text))
+    words = _words(excerpt)
     scored = [
         (score, distance, each)
         for each in near
@@ -76,8 +90,12 @@ async def find(
         and (distance := distance_m(point, each.point)) <= WITHIN_M
         and (score := _score(each, division_code, class_code, words, distance, now)) >= _LIKELY_FROM
     ]
-    best = sorted(scored, key=lambda row: (-row[0], row[2].number))[:MAX_SHOWN]
-    return await _show(complaints, publisher, best)
+    return sorted(scored, key=lambda row: (-row[0], row[2].number))
+
+
+def rounded_m(distance: float) -> int:
+    """Round a distance to the 50 m to which it is shown."""
+    return round(distance / _ROUND_M) * _ROUND_M
 
 
 def distance_m(one: Point, other: Point) -> float:
@@ -131,7 +149,7 @@ async def _show(
                 number=each.number,
                 score=score,
                 class_code=standing.class_code,
-                distance_m=round(distance / _ROUND_M) * _ROUND_M,
+                distance_m=rounded_m(distance),
                 submitted_on=standing.submitted_at.astimezone(SHANGHAI).date(),
                 state=public_state(standing.state),
                 joined=await complaints.joins.count(each.number),

@@ -18,8 +18,9 @@ from domain.working_days import CalendarNotPublishedError
 from loaders.catalogue_search import check_first
 from operations import complaint_desk as operations
 from operations.complaint_desk import QueueRequest
-from operations.complaint_desk_intake import propose_publication
+from operations.complaint_desk_intake import find_similar, propose_publication
 from operations.complaint_desk_work import staff_look_up
+from operations.complaint_duplicates import rounded_m
 from resolvers.access import allow, viewer_of
 from resolvers.complaint_desk_inputs import ComplaintQueueFilter
 from resolvers.complaint_desk_types import (
@@ -28,6 +29,7 @@ from resolvers.complaint_desk_types import (
     ComplaintQueueEdge,
     PublicationProposal,
     QueueOrder,
+    SimilarComplaint,
     WorkingYear,
 )
 from resolvers.complaint_showing import show_complaint, show_summary
@@ -195,6 +197,25 @@ class DeskComplaints:
             return []
         ranked = await units.suggest(code, found.standing.division_code, first)
         return [UnitSuggestion.of(each) for each in ranked]
+
+    @strawberry.field(
+        description="Open complaints nearby, of the last 60 days, that may be about the same matter and may "
+        "be merged: the likeliest first, at most 10; empty without a place. Null as `complaint`.",
+        permission_classes=_STAFF,
+        metadata={"cost": 100, "list_size": 10},
+    )
+    async def similar_complaints(
+        self, info: Info[Context, None], number: _Number
+    ) -> list[SimilarComplaint] | None:
+        """Look nearby. Raises: ComplaintNotFoundError, OwnComplaintError."""
+        context, viewer = info.context, viewer_of(info)
+        found = await find_similar(complaints_of(context), viewer, number, now=context.now)
+        return [
+            SimilarComplaint(
+                complaint=show_summary(context, row), score=score, distance_m=rounded_m(distance)
+            )
+            for score, distance, row in found
+        ]
 
     @strawberry.field(
         description="What a complaint would say in the public list; null, with FORBIDDEN, for all but seats, "

@@ -171,15 +171,14 @@ class WorkingYear:
     def of(cls, calendar: WorkingCalendar, year: int, notice: str) -> WorkingYear:
         """Show a year; `notice` is for one that is not published."""
         is_published = calendar.is_published(year)
-        days = [date(year, 1, 1) + number * DAY for number in range(366)]
-        worked = [day for day in days if day.year == year and calendar.is_expected_working_day(day)]
-        in_calendar = lambda day: day.year == year  # noqa: E731
+        days = [day for number in range(366) if (day := date(year, 1, 1) + number * DAY).year == year]
+        worked = [day for day in days if calendar.is_expected_working_day(day)]
         return cls(
             year=year,
             is_published=is_published,
             notice=None if is_published else notice,
-            days_off=sorted(day for day in calendar.days_off if in_calendar(day) and day.weekday() < 5),
-            days_worked=sorted(filter(in_calendar, calendar.days_worked)),
+            days_off=[day for day in days if day in calendar.days_off and day.weekday() < 5],
+            days_worked=[day for day in days if day in calendar.days_worked],
             working_days=[sum(day.month == month for day in worked) for month in range(1, 13)],
         )
 
