@@ -13,6 +13,7 @@ from settings import Settings
 from store.access_log import AccessLog
 from store.accounts import AccountStore
 from store.catalogue import CatalogueStore
+from store.city_cases import CityCaseStore
 from store.complaint_joins import JoinStore
 from store.complaints import ComplaintStore
 from store.connections import open_mongodb
@@ -37,6 +38,7 @@ def made_elsewhere(database: Any) -> list[Any]:
         JoinStore(database),
         MediaStore(database),
         KnowledgeStore(database),
+        CityCaseStore(database),
     ]
 
 
