@@ -272,6 +272,11 @@ class Settings(BaseSettings):
         description="TOML file of working-day limits of complaints by kind, class, division and date, upon "
         "those of the province; unset: only those.",
     )
+    complaint_account_limit: str = Field(
+        default="5 per 10 minute; 20 per 1 day",
+        pattern=r"^\d+ per \d+ (second|minute|hour|day)(; \d+ per \d+ (second|minute|hour|day))*$",
+        description="How many complaints an account may submit.",
+    )
     push_allowed_devices: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Ids of devices that get pushes outside of production, separated by commas; all others "

@@ -78,4 +78,5 @@ def make_complaints(
         limits=load_limit_rules(settings.complaint_limits),
         calendar=load_calendar(settings.holidays),
         is_division=is_division,
+        submissions=settings.complaint_account_limit,
     )

@@ -36,7 +36,6 @@ OWN_CHANNELS: Final = frozenset(
     }
 )
 """The ways in on which citizens write themselves; what comes by the others is taken down by staff."""
-_SUBMISSIONS: Final = ("5 per 10 minute", "20 per 1 day")
 _TRIES_OF_ADDRESS: Final = ("30 per 10 minute", "300 per 1 day")
 _TRIES_OF_NUMBER: Final = ("60 per 10 minute",)
 _AGAIN: Final = 3
@@ -66,15 +65,16 @@ async def submit_own(
 ) -> Submitted:
     """Submit a matter of the viewer's own; the draft that it was written in goes.
 
-    At most 5 in ten minutes and 20 a day; a repetition of what was submitted is never too many. While Redis
-    is away nothing is counted and everything is taken.
+    At most `Complaints.submissions`; a repetition of what was submitted is never too many. While Redis is
+    away nothing is counted and everything is taken.
     Raises: TooManyRequestsError and those of `operations.complaint_submit.submit`.
     """
     if intake.channel not in OWN_CHANNELS:
         raise c.InvalidComplaintError(field="channel")
 
     async def admit(stored_key: bytes) -> None:
-        windows = [Window(limit, f"complaints:{viewer.account_id}") for limit in _SUBMISSIONS]
+        limits = complaints.submissions.split(";")
+        windows = [Window(limit.strip(), f"complaints:{viewer.account_id}") for limit in limits]
         try:
             wait_s = await gate.enter(windows)
         except (RedisError, OSError) as error:

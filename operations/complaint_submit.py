@@ -180,12 +180,13 @@ async def _contact(
     if intake.contact is c.ContactWish.ANONYMOUS:
         return None, None
     phone, name = intake.phone, intake.name
-    if account is not None and (phone is None or name is None):
+    is_named = intake.contact is c.ContactWish.NAMED
+    if account is not None and (phone is None or (is_named and name is None)):
         own = await complaints.accounts.get(account)
         phone, name = phone or own.phone, name or own.name
     if phone is None:
         raise c.InvalidComplaintError(field="phone")
-    if intake.contact is c.ContactWish.PHONE_ONLY:
+    if not is_named:
         return None, phone
     if name is None:
         raise c.InvalidComplaintError(field="name")

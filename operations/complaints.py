@@ -48,6 +48,8 @@ class Complaints(Struct, frozen=True):
     limits: LimitRules
     calendar: WorkingCalendar
     is_division: Callable[[str], bool]
+    submissions: str = "5 per 10 minute; 20 per 1 day"
+    """How many complaints an account may submit, as `limits` writes it; several separated by semicolons."""
 
     @property
     def classes(self) -> ClassList:

@@ -10,9 +10,10 @@ from strawberry.utils.str_converters import to_camel_case
 
 from domain.access import AssuranceTooLowError, ForbiddenError, UnauthenticatedError
 from domain.errors import DomainError
+from loaders.reference import ReferenceUnavailableError
 
 T = TypeVar("T")
-_NOT_FOR_USERS = (UnauthenticatedError, ForbiddenError, AssuranceTooLowError)
+_NOT_FOR_USERS = (UnauthenticatedError, ForbiddenError, AssuranceTooLowError, ReferenceUnavailableError)
 
 
 @strawberry.type(description="Why a mutation changed nothing, for the person who asked.")
@@ -34,8 +35,9 @@ async def refusable(
 ) -> tuple[T | None, list[UserError]]:
     """Run an operation: its result and no errors, or None and its refusal as `userErrors`.
 
-    A param `field` of the refusal names the input field, in either spelling, `seconds` how long to wait. What is about who may do
-    this, and whatever is no DomainError, stays an error of the request.
+    A param `field` of the refusal names the input field, in either spelling, `seconds` how long to wait. What
+    is about who may do this or about this process, and whatever is no DomainError, stays an error of the
+    request.
     """
     try:
         return await work, []
