@@ -382,6 +382,18 @@ DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
         "该幂等键已用于另一条知识。",
         "This idempotency key was used for another guide.",
     ),
+    "INVALID_BOUNDS": (
+        "地图范围无效：西南角必须在东北角的西南方向。",
+        "The bounds of the map are not in order: south-west comes before north-east.",
+    ),
+    "INVALID_CLASS_CODE": (
+        "{code} 不是诉求分类编号（2位或4位数字）。",
+        "{code} is not the code of a class of complaints (two or four digits).",
+    ),
+    "INVALID_STATISTICS": (
+        "统计条件无效：{field}。",
+        "These figures cannot be asked for: {field}.",
+    ),
     "UNKNOWN_UNIT": ("没有编号为 {id} 的单位。", "There is no unit {id}."),
     "REFERENCE_UNAVAILABLE": (
         "单位与分类数据正在加载，请稍后重试。",

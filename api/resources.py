@@ -20,7 +20,9 @@ from api.views import WriteViews
 from domain.devices import PushChannel
 from loaders.catalogue import Catalogue
 from loaders.city_classes import CityClasses
+from loaders.complaint_statistics import ComplaintStatistics
 from loaders.knowledge import Knowledge
+from loaders.public_complaints import PublicComplaints
 from loaders.reference import Follower
 from loaders.units import Units
 from notifications.channels.wechat_messages import read_templates
@@ -29,6 +31,7 @@ from notifications.queue import JobQueue
 from notifications.recent import RecentMessages
 from operations.city_cases import CityCases
 from operations.complaint_forgetting import AccountComplaints
+from operations.complaint_publication import Publisher
 from operations.devices import Devices
 from operations.inbox import Messages
 from resolvers.context import Stores
@@ -37,6 +40,7 @@ from store.account_messages import AccountMessages
 from store.catalogue import CatalogueStore
 from store.city_cases import CityCaseStore
 from store.complaint_drafts import ComplaintDraftStore
+from store.complaint_statistics import StatisticsStore
 from store.connections import open_mongodb, open_redis
 from store.deliveries import DeliveryStore
 from store.devices import DeviceStore
@@ -46,6 +50,7 @@ from store.inbox import InboxStore
 from store.knowledge import KnowledgeStore
 from store.messages import MessageStore
 from store.preferences import PreferenceStore
+from store.public_complaints import PublicComplaintStore
 from store.subscriptions import SubscriptionStore
 from store.units import UnitStore
 from store.wechat_grants import WechatGrantStore
@@ -111,8 +116,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     cipher,
                     units=lambda: units.tree,
                     read_classes=lambda: units.classes,
-                    is_division=lambda code: bool(units.tree.select(code)) or (
-                        catalogue.current is not None and catalogue.current.division(code) is not None
+                    is_division=lambda code: (
+                        bool(units.tree.select(code))
+                        or (catalogue.current is not None and catalogue.current.division(code) is not None)
                     ),
                 )
                 drafts = ComplaintDraftStore(mongodb[settings.database], cipher)
@@ -126,6 +132,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     complaint_classes=lambda: units.classes,
                     calendar=complaints.calendar,
                 )
+                public = PublicComplaints(
+                    PublicComplaintStore(mongodb[settings.database]),
+                    settings.home / "public-complaints",
+                    poll=timedelta(seconds=settings.snapshot_poll_s),
+                )
+                await public.open()
                 attachments = await open_attachments(settings, mongodb[settings.database], identity)
                 yield Resources(
                     catalogue,
@@ -155,6 +167,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         complaint_drafts=drafts,
                         media=attachments,
                         city_cases=city_cases,
+                        public_complaints=public,
+                        statistics=ComplaintStatistics(StatisticsStore(mongodb[settings.database]), units),
+                        publisher=Publisher(public.store, complaints.secrets, complaints.calendar),
                     ),
                     make_authenticator(settings, identity, ended),
                     ended,

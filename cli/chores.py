@@ -20,14 +20,19 @@ from notifications.outbox import Outbox
 from notifications.queue import JobQueue
 from notifications.worker import Chore
 from operations.complaint_care import AT_ONCE, Caretaker, tend
+from operations.complaint_publication import Publisher
+from operations.complaint_statistics import Counting, count_marked
 from operations.media import expire
 from settings import Settings
+from store.complaint_statistics import StatisticsStore
 from store.encryption import FieldCipher
 from store.media import MediaStore
 from store.messages import MessageStore
+from store.public_complaints import PublicComplaintStore
 from store.units import UnitStore
 
 _TEND_S: Final = 1.0
+_COUNT_S: Final = 2.0
 _EXPIRE_S: Final = 60.0
 
 
@@ -60,11 +65,18 @@ async def open_chores(
             await complaints.store.ensure_indexes()
             await complaints.joins.ensure_indexes()
             outbox = Outbox(MessageStore(database, timedelta(days=settings.inbox_days)), queue)
-            caretaker = Caretaker(complaints, outbox, redis=redis)
+            publisher = Publisher(PublicComplaintStore(database), complaints.secrets, complaints.calendar)
+            await publisher.store.ensure_indexes()
+            counting = Counting(
+                StatisticsStore(database), complaints.store, complaints.numbers, complaints.calendar
+            )
+            await counting.store.ensure_indexes()
+            caretaker = Caretaker(complaints, outbox, (publisher, counting), redis)
             media = MediaStore(database)
             await media.ensure_indexes()
             yield [
                 Chore("complaints", lambda: _tend_all(caretaker), _TEND_S),
+                Chore("statistics", lambda: _count_all(counting), _COUNT_S),
                 Chore("media", lambda: expire(media, now=datetime.now(UTC)), _EXPIRE_S),
             ]
     finally:
@@ -72,6 +84,11 @@ async def open_chores(
         with contextlib.suppress(asyncio.CancelledError):
             await following
         await queue.aclose()
+
+
+async def _count_all(counting: Counting) -> None:
+    while await count_marked(counting):
+        continue
 
 
 async def _tend_all(caretaker: Caretaker) -> None:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import structlog
@@ -19,7 +19,6 @@ from pymongo.errors import PyMongoError
 
 from domain.complaint_publication import PublicComplaint
 from domain.complaints import Kind, Point
-from domain.coordinates import CoordinateSystem, from_wgs84, to_wgs84
 from domain.errors import DomainError
 from loaders.catalogue_search import check_first, check_text
 from loaders.complaint_grid import PARTS, Cell, Grid, facet_of, row_of
@@ -100,23 +99,15 @@ class PublicComplaints:
         check_first(first)
         return self._shelves.search(text, wanted, first, before)
 
-    def clusters(
-        self,
-        south_west: Point,
-        north_east: Point,
-        system: CoordinateSystem,
-        zoom: int,
-        wanted: MapFilter,
-    ) -> list[Cell]:
-        """List the cells of a view that have complaints, at most 500, in the system of the bounds.
+    def clusters(self, south_west: Point, north_east: Point, zoom: int, wanted: MapFilter) -> list[Cell]:
+        """List the cells of a view that have complaints, the fullest first, at most 500; WGS-84.
 
         Raises: InvalidBoundsError.
         """
         if south_west.longitude > north_east.longitude or south_west.latitude > north_east.latitude:
             raise InvalidBoundsError(field="bounds")
         facet = facet_of(wanted.group, wanted.kind, wanted.is_open)
-        found = self._grid.view(to_wgs84(south_west, system), to_wgs84(north_east, system), zoom, facet)
-        return [Cell(from_wgs84(cell.point, system), cell.side, cell.count) for cell in found]
+        return self._grid.view(south_west, north_east, zoom, facet)
 
     async def find(self, public_id: str) -> PublicComplaint | None:
         """Find one public complaint, as the store has it now."""
@@ -212,8 +203,8 @@ class PublicComplaints:
         if follow is None or not self._shelves.may_write:
             return
         temporary = self._directory / f"part-{_MAP}"
-        seen = np.float64(follow.seen.timestamp())
-        np.savez(temporary, format=np.int64(_FORMAT), seen=seen, **self._grid.parts)
+        saved: dict[str, Any] = {"format": _FORMAT, "seen": follow.seen.timestamp(), **self._grid.parts}
+        np.savez(temporary, **saved)
         temporary.replace(self._directory / _MAP)
         self._saved_at = self._clock()
 

@@ -37,5 +37,11 @@ CATALOGUE: Final = CacheControl(
 )
 """Read from the snapshot alone, without any effect."""
 
+PUBLIC_COMPLAINTS: Final = CacheControl(max_age=30, scope=CacheScope.PUBLIC)
+"""May be taken back at any time, so nothing stale is ever given out."""
+
+STATISTICS: Final = CacheControl(max_age=60, scope=CacheScope.PUBLIC, stale_while_revalidate=600)
+"""Sums that follow what happens within seconds."""
+
 STATUS: Final = CacheControl(max_age=STATUS_AGE_S, scope=CacheScope.PUBLIC, vary_language=True)
 """Depends on the time and is worded in the client's language."""

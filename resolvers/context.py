@@ -14,11 +14,14 @@ from domain.errors import DomainError
 if TYPE_CHECKING:
     from loaders.catalogue import Freshness
     from loaders.catalogue_snapshot import CatalogueSnapshot
+    from loaders.complaint_statistics import ComplaintStatistics
     from loaders.knowledge import Knowledge
+    from loaders.public_complaints import PublicComplaints
     from loaders.units import Units
     from notifications.live import LiveHub
     from operations.account import Identity
     from operations.city_cases import CityCases
+    from operations.complaint_publication import Publisher
     from operations.complaints import Complaints
     from operations.devices import Devices
     from operations.inbox import Messages
@@ -53,6 +56,9 @@ class Stores(Struct, frozen=True):
     media: Attachments | None = None
     knowledge: Knowledge | None = None
     city_cases: CityCases | None = None
+    public_complaints: PublicComplaints | None = None
+    statistics: ComplaintStatistics | None = None
+    publisher: Publisher | None = None
 
 
 def _no_words(error: DomainError) -> str:

@@ -13,18 +13,28 @@ from resolvers.city_cases import CityMutation, CityQuery
 from resolvers.complaint_desk_mutations import DeskComplaintsMutation
 from resolvers.complaint_drafts import ComplaintDraftsMutation
 from resolvers.complaint_mutations import ComplaintsMutation
+from resolvers.complaint_statistics import ComplaintStatisticsQuery
 from resolvers.complaints import ComplaintsQuery, ComplaintsSubscription
 from resolvers.desk import DeskRootQuery
 from resolvers.devices import DevicesMutation
 from resolvers.knowledge import KnowledgeMutation, KnowledgeQuery
 from resolvers.media import MediaMutation
 from resolvers.messages import MessagesMutation, MessagesSubscription
+from resolvers.public_complaints import PublicComplaintsQuery
 from resolvers.units import UnitsQuery
 
 
 @strawberry.type(description="Everything that can be read.")
 class Query(
-    CatalogueQuery, AccountQuery, UnitsQuery, KnowledgeQuery, CityQuery, ComplaintsQuery, DeskRootQuery
+    CatalogueQuery,
+    AccountQuery,
+    UnitsQuery,
+    KnowledgeQuery,
+    CityQuery,
+    ComplaintsQuery,
+    PublicComplaintsQuery,
+    ComplaintStatisticsQuery,
+    DeskRootQuery,
 ):
     """The root of reading: public data here, a citizen's own under `viewer`, staff's work under `desk`."""
 

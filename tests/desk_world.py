@@ -49,6 +49,7 @@ class DeskWorld:
         self.now = NOW
         self.units = Units(UnitStore(database))
         self.more: dict[str, Any] = {}
+        self.catalogue: Any = SimpleNamespace(item=lambda id: None)
         self.codes: list[str] = []
 
     async def load_units(self) -> None:
@@ -62,7 +63,7 @@ class DeskWorld:
         """Give the data of an answer; the codes of its errors are in `codes`."""
         stores = Stores(**{"identity": None, "personal": (), "units": self.units, **self.more})
         context = Context(
-            catalogue=cast("Any", SimpleNamespace(item=lambda id: None)),
+            catalogue=self.catalogue,
             catalogue_freshness=lambda: None,
             views=cast("ViewCounter", None),
             language="zh",

@@ -14,7 +14,6 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from domain.complaint_publication import PublicComplaint, PublicState
 from domain.complaints import Kind, Point
-from domain.coordinates import CoordinateSystem, from_wgs84
 from loaders.catalogue_search import InvalidPageSizeError, TextTooLongError
 from loaders.public_complaint_shelves import PublicFilter
 from loaders.public_complaints import InvalidBoundsError, MapFilter, PublicComplaints
@@ -24,7 +23,6 @@ from store.public_complaints import PublicComplaintStore
 NOW = datetime(2026, 3, 20, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
 FUJIAN = (Point(115, 23), Point(121, 29))
-WGS84 = CoordinateSystem.WGS84
 TEXTS = ("鼓楼区东街口路灯不亮", "夜间施工噪音扰民", "小区门口停车难", "WiFi 信号差", "路灯坏了三天")
 
 
@@ -145,7 +143,7 @@ def test_changes_reach_the_search_and_the_map_and_what_is_gone_is_gone(library: 
     async def work(library: Library) -> None:
         await library.store.load([complaint(number) for number in range(10)], now=NOW)
         process = await library.start()
-        assert [cell.count for cell in process.clusters(*FUJIAN, WGS84, 5, MapFilter())] == [10]
+        assert [cell.count for cell in process.clusters(*FUJIAN, 5, MapFilter())] == [10]
         closed = complaint(3, version=3, state=PublicState.CLOSED, answer="信号已增强", text="基站")
         await library.store.put(closed, now=NOW + DAY)
         await library.store.remove(complaint(5).id, 3, complaint(5).published_at, now=NOW + DAY)
@@ -157,9 +155,9 @@ def test_changes_reach_the_search_and_the_map_and_what_is_gone_is_gone(library: 
         assert found(process, "wifi") == [8]
         assert found(process, "", PublicFilter(state=PublicState.CLOSED)) == [3]
         assert process.search("增强", PublicFilter(), 1).complaints[0][1] == closed
-        assert [cell.count for cell in process.clusters(*FUJIAN, WGS84, 5, MapFilter())] == [9]
-        assert [cell.count for cell in process.clusters(*FUJIAN, WGS84, 5, MapFilter(is_open=True))] == [8]
-        assert [cell.count for cell in process.clusters(*FUJIAN, WGS84, 5, MapFilter(kind=Kind.HELP))] == [2]
+        assert [cell.count for cell in process.clusters(*FUJIAN, 5, MapFilter())] == [9]
+        assert [cell.count for cell in process.clusters(*FUJIAN, 5, MapFilter(is_open=True))] == [8]
+        assert [cell.count for cell in process.clusters(*FUJIAN, 5, MapFilter(kind=Kind.HELP))] == [2]
         assert await process.find(complaint(5).id) is None
         assert await process.find(closed.id) == closed
 
@@ -202,17 +200,14 @@ def test_a_start_needs_no_store(library: Callable[..., None]) -> None:
     library(work)
 
 
-def test_the_map_speaks_the_system_it_was_asked_in(library: Callable[..., None]) -> None:
+def test_the_map_shows_what_lies_in_its_bounds(library: Callable[..., None]) -> None:
     async def work(library: Library) -> None:
         await library.store.load([complaint(1)], now=NOW)
         process = await library.start()
         near = (Point(119.25, 26.05), Point(119.35, 26.15))
-        (cell,) = process.clusters(*near, WGS84, 18, MapFilter(group="02"))
+        (cell,) = process.clusters(*near, 18, MapFilter(group="02"))
         assert (cell.point, cell.side, cell.count) == (Point(119.297, 26.087), 0.002, 1)
-        gcj02 = CoordinateSystem.GCJ02
-        (shifted,) = process.clusters(*near, gcj02, 18, MapFilter())
-        assert shifted == replace(cell, point=from_wgs84(cell.point, gcj02))
         with pytest.raises(InvalidBoundsError):
-            process.clusters(*FUJIAN[::-1], WGS84, 5, MapFilter())
+            process.clusters(*FUJIAN[::-1], 5, MapFilter())
 
     library(work)

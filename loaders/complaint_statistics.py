@@ -1,0 +1,195 @@
+"""Figures about complaints for readers: which sums answer a question, put together row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Final
+
+from msgspec import Struct
+
+from domain.complaint_statistics import (
+    EVERY_CLASS,
+    EVERYWHERE,
+    InvalidStatisticsError,
+    Month,
+    Tally,
+    division_scope,
+    months_between,
+    sum_key,
+    tally_by_month,
+    unit_scope,
+)
+from domain.complaints import Kind
+from loaders.units import Units
+from store.complaint_statistics import StatisticsStore
+
+MAX_ROWS: Final = 200
+Divisions = Callable[[str | None], Sequence[str]]
+"""Gives the codes of the divisions right below one, or of the highest."""
+Months = Mapping[Month, Mapping[Kind, Tally]]
+
+
+class By(StrEnum):
+    """What a row stands for."""
+
+    MONTH = "MONTH"
+    KIND = "KIND"
+    CLASS = "CLASS"
+    DIVISION = "DIVISION"
+    UNIT = "UNIT"
+
+
+class Question(Struct, frozen=True):
+    """Which complaints are meant; parts that are None do not restrict. `class_code`: a class or a group."""
+
+    first: Month
+    last: Month
+    division_code: str | None = None
+    unit_id: str | None = None
+    class_code: str | None = None
+    kind: Kind | None = None
+
+
+class Figures:
+    """The sums of some rounds, and what follows from them; hours are office hours."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self.received = tally.counts["received"]
+        self.reopened = tally.counts["reopened"]
+        self.answered = tally.counts["answered"]
+        self.in_time = tally.counts["in_time"]
+        self.rated = tally.counts["rated"]
+        self.satisfied = tally.counts["satisfied"]
+        self.refused = tally.counts["refused"]
+        self.withdrawn = tally.counts["withdrawn"]
+        self.merged = tally.counts["merged"]
+        self.in_time_share = self.in_time / self.answered if self.answered else None
+        self.satisfied_share = self.satisfied / self.rated if self.rated else None
+
+    @property
+    def median_hours(self) -> float | None:
+        """Half of the answers came within this."""
+        return self._tally.hours(0.5)
+
+    @property
+    def p90_hours(self) -> float | None:
+        """Nine of ten answers came within this."""
+        return self._tally.hours(0.9)
+
+
+class Point(Struct, frozen=True):
+    """One month of a chart."""
+
+    month: str
+    figures: Figures
+
+
+class Row:
+    """What a row stands for, `key`, and its figures; the points are made when asked for."""
+
+    def __init__(self, key: str, months: Sequence[Month], sums: Months, kinds: Sequence[Kind]) -> None:
+        self.key = key
+        self._tallies = {month: _add(sums.get(month, {}), kinds) for month in months}
+        total = Tally()
+        for tally in self._tallies.values():
+            total.merge(tally)
+        self.figures = Figures(total)
+        self.is_empty = total.is_empty
+
+    @cached_property
+    def series(self) -> list[Point]:
+        """The figures month by month, those without anything too."""
+        return [Point(str(month), Figures(tally)) for month, tally in self._tallies.items()]
+
+
+class Answer(Struct, frozen=True):
+    """The figures of all complaints of a question together, and row by row."""
+
+    total: Row
+    rows: list[Row]
+
+
+class ComplaintStatistics:
+    """Answers questions from the sums of `store`: a row of a year is one document."""
+
+    def __init__(self, store: StatisticsStore, units: Units) -> None:
+        self.store = store
+        self._units = units
+
+    async def answer(self, question: Question, by: By, divisions: Divisions) -> Answer:
+        """Put the figures together; rows without any complaint are left out, except for months and kinds.
+
+        Raises: InvalidStatisticsError naming the argument; loaders.reference.ReferenceUnavailableError.
+        """
+        months = months_between(question.first, question.last)
+        scope, classes = self._scope(question)
+        named = self._rows(question, by, scope, classes, divisions)
+        places = dict.fromkeys([(scope, classes), *named.values()])
+        years = range(question.first.year, question.last.year + 1)
+        sums = await self.store.read(sum_key(*place, year) for place in places for year in years)
+        read = {place: _read(sums, place, years) for place in places}
+        kinds = [question.kind] if question.kind else list(Kind)
+        total = Row("", months, read[scope, classes], kinds)
+        if by is By.MONTH:
+            rows = [Row(str(month), [month], read[scope, classes], kinds) for month in months]
+        elif by is By.KIND:
+            rows = [Row(kind.value, months, read[scope, classes], [kind]) for kind in kinds]
+        else:
+            found = [Row(key, months, read[place], kinds) for key, place in named.items()]
+            rows = [row for row in found if not row.is_empty]
+        return Answer(total, rows)
+
+    def _scope(self, question: Question) -> tuple[str, str]:
+        if question.unit_id is not None and question.division_code is not None:
+            raise InvalidStatisticsError(field="unitId")
+        classes = question.class_code or EVERY_CLASS
+        if question.class_code is not None and self._units.classes.find(question.class_code) is None:
+            raise InvalidStatisticsError(field="classCode")
+        if question.unit_id is not None:
+            return unit_scope(question.unit_id), classes
+        return division_scope(question.division_code or EVERYWHERE), classes
+
+    def _rows(
+        self, question: Question, by: By, scope: str, classes: str, divisions: Divisions
+    ) -> dict[str, tuple[str, str]]:
+        """Name the rows, and the scope and the classes of each.
+
+        Raises: InvalidStatisticsError where they cannot be named, or are too many.
+        """
+        rows: dict[str, tuple[str, str]] = {}
+        if by is By.CLASS:
+            code = question.class_code
+            known = self._units.classes
+            within = known.groups if code is None else known.children(code)
+            rows = {each.code: (scope, each.code) for each in within}
+            if code is not None and not within:
+                rows[code] = (scope, code)
+        if by is By.DIVISION:
+            if question.unit_id is not None:
+                raise InvalidStatisticsError(field="by")
+            rows = {code: (division_scope(code), classes) for code in divisions(question.division_code)}
+        if by is By.UNIT and question.unit_id is not None:
+            rows[question.unit_id] = (scope, classes)
+        elif by is By.UNIT:
+            if question.division_code is None:
+                raise InvalidStatisticsError(field="divisionCode")
+            units = self._units.tree.select(question.division_code)
+            rows = {unit.id: (unit_scope(unit.id), classes) for unit in units}
+        if len(rows) > MAX_ROWS:
+            raise InvalidStatisticsError(field="by")
+        return rows
+
+
+def _read(sums: Mapping[str, Mapping[str, Any]], place: tuple[str, str], years: range) -> Months:
+    return tally_by_month((year, sums.get(sum_key(*place, year), {})) for year in years)
+
+
+def _add(sums: Mapping[Kind, Tally], kinds: Sequence[Kind]) -> Tally:
+    total = Tally()
+    for kind in kinds:
+        if kind in sums:
+            total.merge(sums[kind])
+    return total
