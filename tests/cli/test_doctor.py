@@ -15,11 +15,13 @@ from store.accounts import AccountStore
 from store.catalogue import CatalogueStore
 from store.city_cases import CityCaseStore
 from store.complaint_joins import JoinStore
+from store.complaint_statistics import StatisticsStore
 from store.complaints import ComplaintStore
 from store.connections import open_mongodb
 from store.indexes import INDEX_NAMES
 from store.knowledge import KnowledgeStore
 from store.media import MediaStore
+from store.public_complaints import PublicComplaintStore
 from store.sessions import SessionStore
 
 
@@ -39,6 +41,8 @@ def made_elsewhere(database: Any) -> list[Any]:
         MediaStore(database),
         KnowledgeStore(database),
         CityCaseStore(database),
+        PublicComplaintStore(database),
+        StatisticsStore(database),
     ]
 
 
