@@ -1,4 +1,4 @@
-"""Complaints from the command line: verify the histories, draw the steps."""
+"""Complaints from the command line: verify the histories, draw the steps, count anew."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from api.complaints import open_complaints
 from cli.resources import CommandError, console, open_resources, output
 from domain.complaint_steps import diagram
 from operations.complaint_audit import audit
+from operations.complaint_statistics import Counting, rebuild
 from settings import Settings
+from store.complaint_statistics import StatisticsStore
 
 
 async def verify_command(settings: Settings) -> None:
@@ -30,6 +32,19 @@ async def verify_command(settings: Settings) -> None:
     if report.faults:
         raise CommandError(f"{len(report.faults):,} of {report.checked:,} histories are not sound.")
     output.print(f"{report.checked:,} histories checked, all sound.")
+
+
+async def rebuild_statistics_command(settings: Settings) -> None:
+    """Count all complaints anew."""
+    columns = (TextColumn("{task.description}"), TextColumn("{task.completed:,.0f}"), TimeElapsedColumn())
+    async with open_resources(settings) as resources, open_complaints(settings, resources.mongodb) as own:
+        store = StatisticsStore(resources.database)
+        await store.ensure_indexes()
+        counting = Counting(store, own.store, own.numbers, own.calendar)
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("Complaints counted")
+            await rebuild(counting, lambda count: progress.advance(task, count))
+    output.print("All complaints are counted anew.")
 
 
 def diagram_command() -> None:

@@ -41,6 +41,8 @@ app.add_typer(messages_app, name="messages")
 app.add_typer(units_app, name="units")
 complaints_app = typer.Typer(help="Verify complaints, draw their steps.", no_args_is_help=True)
 app.add_typer(complaints_app, name="complaints")
+statistics_app = typer.Typer(help="The sums behind the statistics of complaints.", no_args_is_help=True)
+complaints_app.add_typer(statistics_app, name="statistics")
 app.add_typer(knowledge_app, name="knowledge")
 app.add_typer(import_app, name="import")
 app.add_typer(demo_app, name="demo")
@@ -296,6 +298,14 @@ def complaints_verify_command() -> None:
     from cli.complaints import verify_command
 
     run_async(verify_command(read_settings()))
+
+
+@statistics_app.command("rebuild")
+def complaints_rebuild_command() -> None:
+    """Count all complaints anew, after a calendar was corrected or sums were lost."""
+    from cli.complaints import rebuild_statistics_command
+
+    run_async(rebuild_statistics_command(read_settings()))
 
 
 @complaints_app.command("diagram")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -50,10 +50,10 @@ async def count_marked(counting: Counting) -> int:
     return len(marks)
 
 
-async def rebuild(counting: Counting) -> int:
+async def rebuild(counting: Counting, progress: Callable[[int], None] | None = None) -> None:
     """Count all complaints anew; what was counted before is served until that is complete.
 
-    Gives the number of batches; a rebuild that was broken off is begun anew.
+    A rebuild that was broken off is begun anew. `progress` hears how many numbers were looked at.
     """
     store = counting.store
     while True:
@@ -63,11 +63,10 @@ async def rebuild(counting: Counting) -> int:
             await store.finish(batch)
         elif await store.begin_rebuild(batch):
             break
-    batches = 0
     while (await store.batch()).is_rebuilding:
-        batches += 1
-        await count_marked(counting)
-    return batches
+        looked_at = await count_marked(counting)
+        if progress is not None:
+            progress(looked_at)
 
 
 async def _count_anew(counting: Counting, batch: Batch) -> int:
