@@ -238,7 +238,7 @@ class TakeDownComplaintInput:
     kind: c.Kind = strawberry.field(description="What the citizen wants.")
     text: str = strawberry.field(description="The matter, 1 to 2,000 characters.")
     division_code: str = strawberry.field(description="Where, a division within the viewer's.")
-    contact_wish: c.ContactWish = strawberry.field(
+    contact: c.ContactWish = strawberry.field(
         description="How the citizen wants to be reached; NAMED needs name and phone, PHONE_ONLY the phone."
     )
     class_code: str | None = strawberry.field(
@@ -266,7 +266,7 @@ class TakeDownComplaintInput:
             text=self.text.strip(),
             division_code=self.division_code,
             channel=self.channel,
-            contact=self.contact_wish,
+            contact=self.contact,
             class_code=self.class_code,
             is_public_wished=self.is_public_wished,
             media=tuple(str(each) for each in self.media_ids[: c.MAX_MEDIA + 1]),

@@ -9,7 +9,6 @@ import strawberry
 from msgspec import Struct
 from strawberry.permission import BasePermission
 from strawberry.types import Info
-from strawberry.utils.str_converters import to_camel_case
 
 from domain import complaints as c
 from domain.access import Assurance, Role
@@ -81,7 +80,7 @@ class _Outcome(Struct):
 
 
 async def _run(info: Info[Context, None], doing: Awaitable[Complaint]) -> _Outcome:
-    """Run an operation; its refusals name fields as clients do, and a conflict is kept."""
+    """Run an operation; what a conflict came to is kept."""
     conflict: ComplaintConflict | None = None
 
     async def watched() -> Complaint:
@@ -94,9 +93,6 @@ async def _run(info: Info[Context, None], doing: Awaitable[Complaint]) -> _Outco
             raise
 
     done, errors = await refusable(watched(), info.context.word)
-    for error in errors:
-        if error.field is not None:
-            error.field = to_camel_case(error.field)
     return _Outcome(done, errors, conflict)
 
 
