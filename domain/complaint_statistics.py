@@ -173,7 +173,7 @@ def deltas_of(before: Iterable[Round], after: Iterable[Round]) -> Deltas:
     deltas: Deltas = {}
     for rounds, sign in ((before, -1), (after, 1)):
         for each in rounds:
-            _add_round(deltas, each, sign)
+            add_round(deltas, each, sign)
     return {
         key: kept for key, paths in deltas.items() if (kept := {path: n for path, n in paths.items() if n})
     }
@@ -187,7 +187,8 @@ def merge_deltas(total: Deltas, more: Deltas) -> None:
             into[path] = into.get(path, 0) + count
 
 
-def _add_round(deltas: Deltas, each: Round, sign: int) -> None:
+def add_round(deltas: Deltas, each: Round, sign: int = 1) -> None:
+    """Add what one round adds to deltas, or take it away, in place."""
     scopes = [division_scope(code) for code in (EVERYWHERE, *lineage(each.division_code))]
     if each.unit is not None:
         scopes.append(unit_scope(each.unit))
@@ -240,14 +241,15 @@ class Tally:
 
     def __init__(self) -> None:
         self.counts = dict.fromkeys(COUNTERS, 0)
-        self.buckets: dict[int, int] = {}
+        self.buckets: dict[str, int] = {}
 
     def add(self, sums: Mapping[str, Any]) -> None:
         """Add the sums of one month and one kind, as they are stored."""
         for name, value in sums.items():
             if name == "minutes":
+                buckets = self.buckets
                 for bucket, count in value.items():
-                    self.buckets[int(bucket)] = self.buckets.get(int(bucket), 0) + count
+                    buckets[bucket] = buckets.get(bucket, 0) + count
             else:
                 self.counts[name] += value
 
@@ -262,8 +264,8 @@ class Tally:
         """
         total = sum(self.buckets.values())
         rank, seen = max(math.ceil(share * total), 1), 0
-        for bucket, count in sorted(self.buckets.items()):
-            seen += count
+        for bucket in sorted(map(int, self.buckets)):
+            seen += self.buckets[str(bucket)]
             if seen >= rank:
                 return minutes_of(bucket) / 60
         return None
@@ -290,12 +292,15 @@ def months_between(first: Month, last: Month) -> list[Month]:
     ]
 
 
-def tally_by_month(sums: Iterable[tuple[int, Mapping[str, Any]]]) -> dict[Month, dict[Kind, Tally]]:
-    """Read the sums of years into a tally for each month and kind that has any."""
-    found: dict[Month, dict[Kind, Tally]] = {}
-    for year, months in sums:
-        for month, kinds in months.items():
-            into = found.setdefault(Month(year, int(month)), {})
-            for kind, counts in kinds.items():
-                into.setdefault(Kind(kind), Tally()).add(counts)
+def tally_by_month(
+    sums: Mapping[int, Mapping[str, Any]], months: Iterable[Month], kinds: Iterable[Kind]
+) -> dict[Month, Tally]:
+    """Read the stored sums of years into a tally of some kinds for each month."""
+    wanted, found = list(kinds), {}
+    for month in months:
+        tally = found[month] = Tally()
+        stored = sums.get(month.year, {}).get(f"{month.month:02}", {})
+        for kind in wanted:
+            if kind.value in stored:
+                tally.add(stored[kind.value])
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
@@ -28,7 +28,6 @@ from store.complaint_statistics import StatisticsStore
 MAX_ROWS: Final = 200
 Divisions = Callable[[str | None], Sequence[str]]
 """Gives the codes of the divisions right below one, or of the highest."""
-Months = Mapping[Month, Mapping[Kind, Tally]]
 
 
 class By(StrEnum):
@@ -90,11 +89,11 @@ class Point(Struct, frozen=True):
 class Row:
     """What a row stands for, `key`, and its figures; the points are made when asked for."""
 
-    def __init__(self, key: str, months: Sequence[Month], sums: Months, kinds: Sequence[Kind]) -> None:
+    def __init__(self, key: str, tallies: Mapping[Month, Tally]) -> None:
         self.key = key
-        self._tallies = {month: _add(sums.get(month, {}), kinds) for month in months}
+        self._tallies = tallies
         total = Tally()
-        for tally in self._tallies.values():
+        for tally in tallies.values():
             total.merge(tally)
         self.figures = Figures(total)
         self.is_empty = total.is_empty
@@ -130,16 +129,20 @@ class ComplaintStatistics:
         places = dict.fromkeys([(scope, classes), *named.values()])
         years = range(question.first.year, question.last.year + 1)
         sums = await self.store.read(sum_key(*place, year) for place in places for year in years)
-        read = {place: _read(sums, place, years) for place in places}
         kinds = [question.kind] if question.kind else list(Kind)
-        total = Row("", months, read[scope, classes], kinds)
+
+        def row(key: str, place: tuple[str, str], months: Sequence[Month], kinds: Sequence[Kind]) -> Row:
+            of_years = {year: sums.get(sum_key(*place, year), {}) for year in years}
+            return Row(key, tally_by_month(of_years, months, kinds))
+
+        total = row("", (scope, classes), months, kinds)
         if by is By.MONTH:
-            rows = [Row(str(month), [month], read[scope, classes], kinds) for month in months]
+            rows = [row(str(month), (scope, classes), [month], kinds) for month in months]
         elif by is By.KIND:
-            rows = [Row(kind.value, months, read[scope, classes], [kind]) for kind in kinds]
+            rows = [row(kind.value, (scope, classes), months, [kind]) for kind in kinds]
         else:
-            found = [Row(key, months, read[place], kinds) for key, place in named.items()]
-            rows = [row for row in found if not row.is_empty]
+            found = [row(key, place, months, kinds) for key, place in named.items()]
+            rows = [each for each in found if not each.is_empty]
         return Answer(total, rows)
 
     def _scope(self, question: Question) -> tuple[str, str]:
@@ -181,15 +184,3 @@ class ComplaintStatistics:
         if len(rows) > MAX_ROWS:
             raise InvalidStatisticsError(field="by")
         return rows
-
-
-def _read(sums: Mapping[str, Mapping[str, Any]], place: tuple[str, str], years: range) -> Months:
-    return tally_by_month((year, sums.get(sum_key(*place, year), {})) for year in years)
-
-
-def _add(sums: Mapping[Kind, Tally], kinds: Sequence[Kind]) -> Tally:
-    total = Tally()
-    for kind in kinds:
-        if kind in sums:
-            total.merge(sums[kind])
-    return total

@@ -198,15 +198,11 @@ class StatisticsStore:
         key = outcomes_key(class_code, division_code)
         return read_outcomes((await self.read([key])).get(key, {}))
 
-    async def load(self, deltas: Mapping[str, Mapping[str, int]], generation: int = 1) -> None:
-        """Insert sums that were made elsewhere into an empty store."""
+    async def replace_all(self, deltas: Mapping[str, Mapping[str, int]], generation: int = 1) -> None:
+        """Put sums that were made elsewhere in the place of a generation's; nobody may count meanwhile."""
+        await self._sums.delete_many({"generation": generation})
         documents = (
-            {
-                "_id": f"{generation}|{key}",
-                "generation": generation,
-                "batch": 0,
-                "sums": _nested(paths),
-            }
+            {"_id": f"{generation}|{key}", "generation": generation, "batch": 0, "sums": _nested(paths)}
             for key, paths in deltas.items()
         )
         for some in chunks(documents, WRITE_BATCH):

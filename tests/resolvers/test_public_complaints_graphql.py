@@ -193,7 +193,7 @@ async def count(world: DeskWorld, *rounds: Round) -> None:
     sums: Deltas = {}
     for each in rounds:
         merge_deltas(sums, deltas_of((), [each]))
-    await statistics.store.load(sums)
+    await statistics.store.replace_all(sums)
     world.more["statistics"] = statistics
 
 
