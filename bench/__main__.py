@@ -14,6 +14,7 @@ BENCHES = {
     "search": ["bench.search"],
     "search-million": ["bench.search", "--items", "1100000"],
     "import": ["bench.import_catalogue"],
+    "complaint-reads": ["bench.complaint_reads"],
     "engine": ["bench.engine_execute"],
     "flood": ["bench.engine_flood"],
     "fanout": ["bench.fanout"],
