@@ -122,6 +122,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     ),
                 )
                 drafts = ComplaintDraftStore(mongodb[settings.database], cipher)
+                publisher = Publisher(
+                    PublicComplaintStore(mongodb[settings.database]), complaints.secrets, complaints.calendar
+                )
                 city_store = CityCaseStore(mongodb[settings.database])
                 city_classes = CityClasses(city_store)
                 city_cases = CityCases(
@@ -165,11 +168,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         knowledge=knowledge,
                         complaints=complaints,
                         complaint_drafts=drafts,
+                        publisher=publisher,
                         media=attachments,
                         city_cases=city_cases,
                         public_complaints=public,
                         statistics=ComplaintStatistics(StatisticsStore(mongodb[settings.database]), units),
-                        publisher=Publisher(public.store, complaints.secrets, complaints.calendar),
                     ),
                     make_authenticator(settings, identity, ended),
                     ended,

@@ -53,12 +53,12 @@ class Stores(Struct, frozen=True):
     units: Units | None = None
     complaints: Complaints | None = None
     complaint_drafts: ComplaintDraftStore | None = None
+    publisher: Publisher | None = None
     media: Attachments | None = None
     knowledge: Knowledge | None = None
     city_cases: CityCases | None = None
     public_complaints: PublicComplaints | None = None
     statistics: ComplaintStatistics | None = None
-    publisher: Publisher | None = None
 
 
 def _no_words(error: DomainError) -> str:

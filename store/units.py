@@ -11,23 +11,23 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from domain.complaint_classes import ClassList, ComplaintClass
 from domain.units import Outcome, Unit, UnitTree
+from store.complaint_statistics import StatisticsStore
 from store.reference import ReferenceStore
 
 Document = dict[str, Any]
 UNITS: Final = "units"
 CLASSES: Final = "complaint_classes"
-_MOST_OUTCOMES: Final = 200
 
 _units = msgspec.json.Decoder(list[Unit])
 _classes = msgspec.json.Decoder(list[ComplaintClass])
 
 
 class UnitStore:
-    """Reads and replaces units and classes as a whole; counts outcomes."""
+    """Reads and replaces units and classes as a whole; knows what became of complaints."""
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
         self.reference = ReferenceStore(database)
-        self._outcomes = database["unit_outcomes"]
+        self.statistics = StatisticsStore(database)
 
     async def load_units(self) -> tuple[int, UnitTree]:
         """Read all units and their revision; none before the first import."""
@@ -49,21 +49,6 @@ class UnitStore:
         content = msgspec.json.encode(classes.all)
         return await self.reference.replace(CLASSES, content, expected=expected, now=now)
 
-    async def record_outcome(
-        self, unit_id: str, class_code: str, division_code: str, *, answered: bool
-    ) -> None:
-        """Count that a unit has answered a complaint of a class in a division, or has returned it."""
-        field = "answered" if answered else "returned"
-        key = f"{class_code}:{division_code}:{unit_id}"
-        await self._outcomes.update_one({"_id": key}, {"$inc": {field: 1}}, upsert=True)
-
     async def list_outcomes(self, class_code: str, division_code: str) -> Mapping[str, Outcome]:
-        """Read what became of a class's complaints in a division, by unit id; 200 units at most."""
-        start = f"{class_code}:{division_code}:"
-        found = await self._outcomes.find(
-            {"_id": {"$gte": start, "$lt": start[:-1] + ";"}}, limit=_MOST_OUTCOMES
-        ).to_list()
-        return {
-            each["_id"].removeprefix(start): Outcome(each.get("answered", 0), each.get("returned", 0))
-            for each in found
-        }
+        """Read what became of a class's complaints of a division, by unit id, as they were counted."""
+        return await self.statistics.outcomes(class_code, division_code)

@@ -12,6 +12,8 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from domain.complaint_classes import ClassList, ComplaintClass, UnknownClassError
+from domain.complaint_statistics import Deltas, Month, Round, add_round
+from domain.complaints import Kind
 from domain.tables import InvalidTableError
 from domain.units import Outcome, SuggestedFor, Unit, UnitKind, UnitTree
 from feeds.demo.units import demo_units
@@ -155,10 +157,13 @@ def test_past_outcomes_change_the_order(play: Callable[..., None]) -> None:
         await Follower(store.reference, redis, units.followed, poll=timedelta(minutes=5)).refresh()
         first = (await units.suggest("0203", "350102"))[0]
         assert first.unit.id == "350102-cgj"
+        matter = Round(Month(2026, 3), Kind.COMPLAINT, "350102", "0203")
+        sums: Deltas = {}
         for _ in range(8):
-            await store.record_outcome("350102-cgj", "0203", "350102", answered=False)
-            await store.record_outcome("350100-cgj", "0203", "350102", answered=True)
-        await store.record_outcome("350100-cgj", "0203", "350103", answered=False)
+            add_round(sums, replace(matter, returned=("350102-cgj",)))
+            add_round(sums, replace(matter, unit="350100-cgj", is_answered=True))
+        add_round(sums, replace(matter, division_code="350103", returned=("350100-cgj",)))
+        await store.statistics.replace_all(sums)
         assert await store.list_outcomes("0203", "350102") == {
             "350102-cgj": Outcome(0, 8),
             "350100-cgj": Outcome(8, 0),
