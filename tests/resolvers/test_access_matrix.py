@@ -90,6 +90,7 @@ def test_every_guarded_field_is_in_the_matrix_and_enforced() -> None:
 def test_only_these_mutations_are_for_everybody() -> None:
     everybody = [name for name, rule in rules(schema) if rule is not None and rule.is_public]
     assert [name for name in everybody if not name.startswith("Query.")] == [
+        "Mutation.deleteMedia",
         "Mutation.refreshSession",
         "Mutation.requestSignInCode",
         "Mutation.signIn",
