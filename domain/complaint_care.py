@@ -25,7 +25,7 @@ def act_by(standing: Standing, clock: Clock) -> datetime | None:
     """Give by when the holder must have done something; None when nobody must."""
     if standing.holder is None:
         return None
-    waited = _end_of_wait(standing)
+    waited = _end_of_wait(standing, clock)
     return waited[0] if waited else clock.due_at
 
 
@@ -45,7 +45,7 @@ def _plan(
     standing: Standing, clock: Clock, calendar: WorkingCalendar, above: Above
 ) -> Iterator[tuple[datetime, c.AnyStep]]:
     """Yield the steps of the clock that lie ahead, with their instants, the most important first."""
-    waited = _end_of_wait(standing)
+    waited = _end_of_wait(standing, clock)
     if waited is not None:
         yield waited
         return
@@ -60,12 +60,18 @@ def _plan(
             yield at, c.Remind(percent=percent)
 
 
-def _end_of_wait(standing: Standing) -> tuple[datetime, c.AnyStep] | None:
-    """Give when the complaint goes on by itself, and how, where it waits for somebody's word."""
+def _end_of_wait(standing: Standing, clock: Clock) -> tuple[datetime, c.AnyStep] | None:
+    """Give when the complaint goes on by itself, and how, where it waits for somebody's word.
+
+    The clock runs while an answer is checked, so that nobody stops it with a worthless one; and an answer
+    in time is not made late by its check.
+    """
     if standing.state in _WAITING and standing.asked_at is not None:
         return standing.asked_at + c.ANSWER_WITHIN, c.ResumeWork()
     if standing.state is State.ANSWERED and standing.answered_at is not None:
-        return standing.answered_at + c.CHECK_WITHIN, c.PassCheck()
+        checked = standing.answered_at + c.CHECK_WITHIN
+        is_in_time = clock.due_at is not None and standing.answered_at <= clock.due_at
+        return (min(checked, clock.due_at) if is_in_time and clock.due_at else checked), c.PassCheck()
     if standing.state in (State.REPLIED, State.RATED) and standing.replied_at is not None:
         return standing.replied_at + c.CLOSE_AFTER, c.Close()
     return None

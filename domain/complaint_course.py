@@ -36,7 +36,6 @@ class PauseReason(StrEnum):
     """Why a clock stands, as the events say it."""
 
     CITIZEN_ASKED = "CITIZEN_ASKED"
-    QUALITY_CHECK = "QUALITY_CHECK"
 
 
 class ExtensionState(StrEnum):

@@ -87,8 +87,6 @@ TRANSITIONS: Final[dict[tuple[State | None, str, ActorRole], State]] = {
 }
 """State × action × role: where it leads. What is not in the table is not allowed."""
 
-_PAUSES: Final = {"ASK_CITIZEN": "CITIZEN_ASKED", "ANSWER": "QUALITY_CHECK"}
-_RESUMES: Final = frozenset({"RESUME_WORK", "FAIL_CHECK"})
 _STOPS: Final = frozenset({"PASS_CHECK", "ANSWER_DIRECTLY", "REFUSE", "WITHDRAW", "MERGE"})
 _ASKED: Final = (_S.ASKED_BY_SEAT, _S.ASKED_BY_UNIT)
 
@@ -199,9 +197,9 @@ def _move(standing: Standing | None, step: c.AnyStep, at: datetime) -> ClockMove
         return ClockMove(at, ClockEffect.LIMIT, step.limit_days, step.limit_rule)
     if isinstance(step, c.GrantExtension):
         return ClockMove(at, ClockEffect.EXTEND, step.days, reason="EXTENSION_GRANTED")
-    if action in _PAUSES:
-        return ClockMove(at, ClockEffect.PAUSE, reason=_PAUSES[action])
-    if action in _RESUMES or (isinstance(step, c.Supplement) and standing.state in _ASKED):
+    if isinstance(step, c.AskCitizen):
+        return ClockMove(at, ClockEffect.PAUSE, reason="CITIZEN_ASKED")
+    if isinstance(step, c.ResumeWork) or (isinstance(step, c.Supplement) and standing.state in _ASKED):
         return ClockMove(at, ClockEffect.RESUME)
     return ClockMove(at, ClockEffect.STOP) if action in _STOPS else None
 

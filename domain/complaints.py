@@ -27,7 +27,7 @@ REOPEN_WITHIN: Final = timedelta(days=30)
 CLOSE_AFTER: Final = timedelta(days=15)
 """An answer that nobody rates or reopens is closed after this."""
 CHECK_WITHIN: Final = timedelta(days=3)
-"""An answer that the centre has not checked by then goes to the citizen unchecked."""
+"""An answer that the centre has not checked by then, or by the time it is due, goes out unchecked."""
 ANSWER_WITHIN: Final = timedelta(days=7)
 """So long the clock waits for a citizen who was asked for more."""
 
@@ -131,7 +131,7 @@ class State(StrEnum):
     ASKED_BY_UNIT = "ASKED_BY_UNIT"
     """The unit has asked the citizen for more; the clock stands."""
     ANSWERED = "ANSWERED"
-    """职能部门回复: waits for the centre's quality check; the clock stands."""
+    """职能部门回复: waits for the centre's quality check."""
     REPLIED = "REPLIED"
     """The answer is with the citizen, to be rated (诉求人评价)."""
     RATED = "RATED"
@@ -353,7 +353,7 @@ class PassCheck(Step, frozen=True, tag="PASS_CHECK"):
 
 
 class FailCheck(Step, frozen=True, tag="FAIL_CHECK"):
-    """Send an answer back to the unit; the clock goes on."""
+    """Send an answer back to the unit."""
 
     TEXTS = ("reason",)
     reason: Reason

@@ -126,7 +126,6 @@ describe_enum(
     "Why a clock stands.",
     {
         "CITIZEN_ASKED": "The citizen was asked for more; it goes on by itself after a week.",
-        "QUALITY_CHECK": "The centre checks the answer; it goes out by itself after three days.",
     },
 )
 describe_enum(

@@ -23,7 +23,6 @@ STEP_WORDS: Final[Mapping[LoopStep, Pair]] = {
 }
 PAUSE_WORDS: Final[Mapping[PauseReason, Pair]] = {
     PauseReason.CITIZEN_ASKED: ("等待诉求人补充情况，最长一周", "Waits for the citizen, a week at most"),
-    PauseReason.QUALITY_CHECK: ("中心审核答复，最长三天", "The centre checks the answer, three days at most"),
 }
 _OUTCOMES: Final[Mapping[str, Pair]] = {
     c.Outcome.FULL: ("已解决", "settled"),

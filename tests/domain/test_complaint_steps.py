@@ -148,9 +148,9 @@ class OneComplaint(RuleBasedStateMachine):
         assert (self.standing.holder is not None) == is_open
         assert (act_by(self.standing, self.clock()) is not None) == is_open
         clock, state = self.clock(), self.standing.state
-        if state in (State.SUBMITTED, State.ACCEPTED, State.DISPATCHED, State.HANDLING):
+        if state in (State.SUBMITTED, State.ACCEPTED, State.DISPATCHED, State.HANDLING, State.ANSWERED):
             assert clock.state is ClockState.RUNNING
-        elif state in (State.ASKED_BY_SEAT, State.ASKED_BY_UNIT, State.ANSWERED):
+        elif state in (State.ASKED_BY_SEAT, State.ASKED_BY_UNIT):
             assert clock.state is ClockState.PAUSED
         else:
             assert clock.state is ClockState.STOPPED
@@ -223,12 +223,29 @@ def test_a_step_outside_of_the_table_is_found_even_under_a_true_seal():
     assert faults_of(KEY, "2603020000023", events, standing) == ["event 0: its seal is broken"]
 
 
-def test_an_answer_stops_the_clock_until_it_is_checked():
+def test_an_answer_that_nobody_checks_goes_out_in_time():
     events, standing = history(*ANSWERED)
     clock = clock_of(moves_of(events), CALENDAR, now=START)
-    assert (standing.state, clock.state, clock.reason) == (State.ANSWERED, ClockState.PAUSED, "QUALITY_CHECK")
-    assert standing.holder == "centre"
-    assert due_step(standing, clock, CALENDAR, ABOVE, now=events[-1].at + c.CHECK_WITHIN) == c.PassCheck()
+    assert clock.due_at is not None
+    assert (standing.state, standing.holder, clock.state) == (State.ANSWERED, "centre", ClockState.RUNNING)
+    checked = events[-1].at + c.CHECK_WITHIN
+    assert due_step(standing, clock, CALENDAR, ABOVE, now=checked - timedelta(seconds=1)) is None
+    assert due_step(standing, clock, CALENDAR, ABOVE, now=checked) == c.PassCheck()
+    hurried = replace(standing, answered_at=clock.due_at - timedelta(hours=1))
+    assert next_look(hurried, clock, CALENDAR, ABOVE) == clock.due_at
+    late = replace(standing, answered_at=clock.due_at + timedelta(hours=1))
+    assert next_look(late, clock, CALENDAR, ABOVE) == clock.due_at + timedelta(hours=1) + c.CHECK_WITHIN
+
+
+def test_a_worthless_answer_every_evening_does_not_stop_the_clock():
+    events, standing = history(*TO_HANDLING)
+    due_at = clock_of(moves_of(events), CALENDAR, now=START).due_at
+    for day in range(1, 9):
+        for step, role, hour in ((STEPS[15], ActorRole.UNIT, 13), (STEPS[17], ActorRole.SEAT, 23)):
+            event, _ = take(standing, step, Actor(role), now=START + timedelta(days=day, hours=hour))
+            events.append(seal(KEY, NUMBER, events[-1], event))
+            standing = evolve(standing, events[-1])
+    assert clock_of(moves_of(events), CALENDAR, now=START).due_at == due_at
 
 
 def test_reopening_begins_a_new_limit_and_has_a_window():
