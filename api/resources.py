@@ -31,7 +31,6 @@ from notifications.queue import JobQueue
 from notifications.recent import RecentMessages
 from operations.city_cases import CityCases
 from operations.complaint_forgetting import AccountComplaints
-from operations.complaint_publication import Publisher
 from operations.devices import Devices
 from operations.inbox import Messages
 from resolvers.context import Stores
@@ -122,9 +121,6 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     ),
                 )
                 drafts = ComplaintDraftStore(mongodb[settings.database], cipher)
-                publisher = Publisher(
-                    PublicComplaintStore(mongodb[settings.database]), complaints.secrets, complaints.calendar
-                )
                 city_store = CityCaseStore(mongodb[settings.database])
                 city_classes = CityClasses(city_store)
                 city_cases = CityCases(
@@ -168,7 +164,6 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         knowledge=knowledge,
                         complaints=complaints,
                         complaint_drafts=drafts,
-                        publisher=publisher,
                         media=attachments,
                         city_cases=city_cases,
                         public_complaints=public,

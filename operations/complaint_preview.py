@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -57,7 +57,7 @@ def check_sketch(complaints: Complaints, sketch: Sketch) -> None:
 
 
 def preview(
-    complaints: Complaints, sketch: Sketch, past: dict[str, Outcome] | None = None, *, now: datetime
+    complaints: Complaints, sketch: Sketch, past: Mapping[str, Outcome] | None = None, *, now: datetime
 ) -> Preview:
     """Work out what a matter would meet; `past` outcomes by unit, of its class and division, if known.
 
@@ -85,7 +85,7 @@ def preview(
 
 
 def _units(
-    complaints: Complaints, class_code: str | None, division: str, past: dict[str, Outcome] | None
+    complaints: Complaints, class_code: str | None, division: str, past: Mapping[str, Outcome] | None
 ) -> Sequence[Suggestion]:
     if class_code is None:
         return ()

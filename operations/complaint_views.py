@@ -181,16 +181,18 @@ class ComplaintView(Struct, frozen=True):
 
 
 async def look(
-    complaints: Complaints, viewer: Viewer, number: str, *, now: datetime
+    complaints: Complaints, viewer: Viewer, number: str, *, now: datetime, as_staff: bool = False
 ) -> tuple[Complaint, ComplaintView]:
-    """Get a complaint as a viewer sees it: their own, one of their work, or one that they have joined.
+    """Get a complaint as a viewer sees it: their own, with `as_staff` one of their work, or a joined one.
 
+    What somebody brought themselves they see as everybody sees their own, also where it is their work.
     Raises: ComplaintNotFoundError, also for one that is not the viewer's to see.
     """
     complaint = await complaints.store.get(c.check_number(number))
     actors = await actors_of(complaints, viewer, complaint)
-    if actors:
-        return complaint, await show(complaints, complaint, actors, now=now)
+    own = [actor for actor in actors if actor.role is ActorRole.COMPLAINANT]
+    if own or (actors and as_staff):
+        return complaint, await show(complaints, complaint, own or actors, now=now)
     if not await complaints.joins.has(complaint.number, await complaints.store.hide(viewer.account_id)):
         raise c.ComplaintNotFoundError(number=number[:20])
     return complaint, await show(complaints, complaint, (), JOINED, now=now)

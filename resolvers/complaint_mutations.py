@@ -11,12 +11,12 @@ from strawberry.types import Info
 
 from domain import complaints as c
 from domain.access import SIGNED_IN
+from domain.complaints import Actor, ActorRole
 from operations import complaint_citizen as operations
 from operations import complaint_joins as joins
 from operations import complaint_views as views
 from operations.complaint_citizen import Make
 from operations.complaint_submit import Intake
-from operations.complaints import actors_of
 from resolvers import complaint_enums  # noqa: F401 — describes the enums
 from resolvers.access import allow, viewer_of
 from resolvers.complaint_drafts import drafts_of, media_ids
@@ -28,6 +28,7 @@ from resolvers.places import GeoPointInput
 from store.complaints import Complaint as StoredComplaint
 
 _SIGNED_IN: list[type[BasePermission]] = [allow(*SIGNED_IN)]
+_OWN = (Actor(ActorRole.COMPLAINANT),)
 _SEEN = (
     "The version that was seen; null: on whatever there is now. With it, a repetition after a lost answer "
     "changes nothing, and COMPLAINT_CHANGED comes with the complaint as it is."
@@ -181,19 +182,13 @@ class ComplaintPayload:
     user_errors: list[UserError] = strawberry.field(description="Why it was refused.")
 
 
-async def show_changed(info: Info[Context, None], complaint: StoredComplaint) -> Complaint:
-    """Show a complaint to the viewer after a step of theirs."""
-    actors = await actors_of(complaints_of(info.context), viewer_of(info), complaint)
-    return await show_complaint(info.context, complaint, actors)
-
-
-async def step_payload(
+async def _payload(
     info: Info[Context, None], number: str, work: Awaitable[StoredComplaint]
 ) -> ComplaintPayload:
-    """Run a step and show what the complaint is then, for whoever may see it, refused or not."""
+    """Run a step and show what the complaint is then to its citizen, refused or not."""
     changed, errors = await refusable(work, info.context.word)
     if changed is not None:
-        return ComplaintPayload(complaint=await show_changed(info, changed), user_errors=[])
+        return ComplaintPayload(complaint=await show_complaint(info.context, changed, _OWN), user_errors=[])
     return ComplaintPayload(complaint=await _find(info, number), user_errors=errors)
 
 
@@ -210,7 +205,7 @@ async def _act(info: Info[Context, None], number: str, make: Make, version: int 
     work = operations.act_on_own(
         complaints_of(info.context), viewer_of(info), number, make, now=info.context.now, version=version
     )
-    return await step_payload(info, number, work)
+    return await _payload(info, number, work)
 
 
 @strawberry.type
@@ -244,7 +239,7 @@ class ComplaintsMutation:
         done, errors = await refusable(submit(), context.word)
         if done is None:
             return SubmitComplaintPayload(complaint=None, query_code=None, user_errors=errors)
-        complaint = await show_changed(info, done.complaint)
+        complaint = await show_complaint(context, done.complaint, _OWN)
         return SubmitComplaintPayload(complaint=complaint, query_code=done.code, user_errors=[])
 
     @strawberry.mutation(
@@ -325,7 +320,7 @@ class ComplaintsMutation:
             now=context.now,
             version=input.expected_version,
         )
-        return await step_payload(info, input.number, work)
+        return await _payload(info, input.number, work)
 
     @strawberry.mutation(
         description="Join somebody else's complaint about the same matter, to be told of its progress; again "

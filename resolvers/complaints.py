@@ -9,7 +9,7 @@ import strawberry
 from strawberry.permission import BasePermission
 from strawberry.types import Info
 
-from domain.access import SIGNED_IN
+from domain.access import SIGNED_IN, Assurance
 from domain.complaints import ComplaintNotFoundError, check_number
 from domain.ids import InvalidNodeIdError, decode_node_id, encode_node_id
 from loaders.catalogue_search import check_first
@@ -21,6 +21,7 @@ from resolvers.access import allow, public, viewer_of
 from resolvers.complaint_showing import connection, show_summary, show_view
 from resolvers.complaint_types import Complaint, ComplaintConnection, complaints_of
 from resolvers.context import Context
+from store.complaints import Complaint as StoredComplaint
 
 _CURSOR = "ComplaintCursor"
 _SIGNED_IN: list[type[BasePermission]] = [allow(*SIGNED_IN)]
@@ -66,8 +67,8 @@ class ViewerComplaints:
         return connection(edges, has_more=has_more, is_later=after is not None)
 
     @strawberry.field(
-        description="One complaint: the viewer's own, one that they have joined, or one of their work; null, "
-        "with COMPLAINT_NOT_FOUND, for every other.",
+        description="One complaint: the viewer's own, or one that they have joined; null, with "
+        "COMPLAINT_NOT_FOUND, for every other. Staff find those of their work under `desk`.",
         permission_classes=_SIGNED_IN,
     )
     async def complaint(self, info: Info[Context, None], number: _Number) -> Complaint | None:
@@ -108,25 +109,30 @@ class ComplaintsSubscription:
     """The complaints' part of Subscription."""
 
     @strawberry.subscription(
-        description="A complaint that the viewer may see, as it is after each thing that happens to it; "
-        "several at the same moment may come as one.",
+        description="A complaint of the viewer's, one that they have joined or, from assurance L2 on, one of "
+        "their work, as it is after each thing that happens to it; several at once may come as one.",
         permission_classes=_SIGNED_IN,
     )
     async def complaint_changed(self, info: Info[Context, None], number: _Number) -> AsyncIterator[Complaint]:
         """Follow a complaint. Raises: ComplaintNotFoundError, ListenerClosedError."""
         context, viewer = info.context, viewer_of(info)
         complaints, checked = complaints_of(context), check_number(number)
+        as_staff = viewer.level(context.now) >= Assurance.L2
         seen: int | None = None
+
+        async def look() -> tuple[StoredComplaint, views.ComplaintView]:
+            return await views.look(complaints, viewer, checked, now=context.now, as_staff=as_staff)
+
         while True:
             # Listen first, then read: nothing falls between the two.
             async with context.live.listen([live_topic(checked)]) as events:
-                complaint, view = await views.look(complaints, viewer, checked, now=context.now)
+                complaint, view = await look()
                 if seen is not None and view.version > seen:
                     yield show_view(context, complaint, view)
                 seen = view.version
                 try:
                     async for _ in events:
-                        complaint, view = await views.look(complaints, viewer, checked, now=context.now)
+                        complaint, view = await look()
                         if view.version > seen:
                             seen = view.version
                             yield show_view(context, complaint, view)

@@ -13,6 +13,7 @@ from resolvers.city_cases import CityMutation, CityQuery
 from resolvers.complaint_desk_mutations import DeskComplaintsMutation
 from resolvers.complaint_drafts import ComplaintDraftsMutation
 from resolvers.complaint_mutations import ComplaintsMutation
+from resolvers.complaint_preview import ComplaintPreviewQuery
 from resolvers.complaint_statistics import ComplaintStatisticsQuery
 from resolvers.complaints import ComplaintsQuery, ComplaintsSubscription
 from resolvers.desk import DeskRootQuery
@@ -32,6 +33,7 @@ class Query(
     KnowledgeQuery,
     CityQuery,
     ComplaintsQuery,
+    ComplaintPreviewQuery,
     PublicComplaintsQuery,
     ComplaintStatisticsQuery,
     DeskRootQuery,

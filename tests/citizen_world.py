@@ -19,6 +19,7 @@ from domain.access import Viewer
 from domain.ids import new_id
 from domain.media import Cleaned, Media, MediaKind, account_owner
 from notifications.live import LiveHub
+from operations.complaint_publication import Publisher
 from resolvers.context import Context, Stores
 from resolvers.schema import schema
 from store.complaint_drafts import ComplaintDraftStore
@@ -26,6 +27,8 @@ from store.connections import open_redis
 from store.gate import Gate
 from store.media_links import MediaLinks
 from store.media_spool import open_spool
+from store.public_complaints import PublicComplaintStore
+from store.units import UnitStore
 
 
 class Citizens:
@@ -45,9 +48,15 @@ class Citizens:
         self.stores = Stores(
             cast(Any, SimpleNamespace(gate=Gate(redis))),
             (),
-            units=cast(Any, SimpleNamespace(tree=UNITS, classes=complaints.classes)),
+            units=cast(
+                Any,
+                SimpleNamespace(tree=UNITS, classes=complaints.classes, store=UnitStore(world.database)),
+            ),
             complaints=complaints,
             complaint_drafts=self.drafts,
+            publisher=Publisher(
+                PublicComplaintStore(world.database), complaints.secrets, complaints.calendar
+            ),
             media=cast(Any, SimpleNamespace(store=complaints.media, links=MediaLinks(complaints.secrets))),
         )
 
