@@ -12,7 +12,7 @@ INDEX_NAMES: Mapping[str, tuple[str, ...]] = {
     "accounts": ("closed", "external", "phone", "resident_id", "wechat_openid"),
     "devices": ("account_seen", "seen_at", "shard", "token"),
     "dead_letters": ("device", "failed_at", "message"),
-    "complaints": ("cell", "claim", "escalated", "key", "owner", "queue", "wake_at"),
+    "complaints": ("cell", "claim", "key", "marks", "newest", "owner", "queue", "wake_at"),
     "complaint_joins": ("number", "owner"),
     "complaint_sums": ("generation",),
     "deliveries": ("broadcast", "wake_at", "written_at"),
