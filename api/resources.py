@@ -116,7 +116,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     units=lambda: units.tree,
                     read_classes=lambda: units.classes,
                     is_division=lambda code: (
-                        bool(units.tree.select(code))
+                        units.tree.covers(code)
                         or (catalogue.current is not None and catalogue.current.division(code) is not None)
                     ),
                 )

@@ -24,6 +24,7 @@ from operations.complaint_publication import Publisher
 from operations.complaint_statistics import Counting, count_marked
 from operations.media import expire
 from settings import Settings
+from store.complaint_drafts import ComplaintDraftStore
 from store.complaint_statistics import StatisticsStore
 from store.encryption import FieldCipher
 from store.media import MediaStore
@@ -60,10 +61,11 @@ async def open_chores(
                 cipher,
                 units=lambda: units.tree,
                 read_classes=lambda: units.classes,
-                is_division=lambda code: bool(units.tree.select(code)),
+                is_division=lambda code: units.tree.covers(code),
             )
             await complaints.store.ensure_indexes()
             await complaints.joins.ensure_indexes()
+            await ComplaintDraftStore(database, cipher).ensure_indexes()
             outbox = Outbox(MessageStore(database, timedelta(days=settings.inbox_days)), queue)
             publisher = Publisher(PublicComplaintStore(database), complaints.secrets, complaints.calendar)
             await publisher.store.ensure_indexes()

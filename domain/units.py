@@ -119,6 +119,7 @@ class UnitTree:
         self._environmental: dict[str, Unit] = {}
         self._duties: dict[str, list[tuple[str, Unit]]] = {}
         self._children: dict[str, list[Unit]] = {}
+        self._divisions = frozenset(unit.division_code for unit in self._by_id.values() if unit.is_active)
         for unit in self._by_id.values():
             if unit.parent_id is not None:
                 self._children.setdefault(unit.parent_id, []).append(unit)
@@ -172,6 +173,10 @@ class UnitTree:
     @staticmethod
     def _nearest(by_division: Mapping[str, Unit], division_code: str) -> Unit | None:
         return next((by_division[code] for code in lineage(division_code) if code in by_division), None)
+
+    def covers(self, division_code: str) -> bool:
+        """Tell whether a division has an active unit of its own."""
+        return division_code in self._divisions
 
     def select(
         self, division_code: str | None = None, kind: UnitKind | None = None, *, below: bool = False
