@@ -47,7 +47,7 @@ async def open_complaints(
             cipher,
             units=lambda: tree,
             read_classes=lambda: classes or shipped_classes(),
-            is_division=lambda code: tree.covers(code),
+            is_division=tree.covers,
         )
 
 

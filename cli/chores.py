@@ -52,6 +52,10 @@ async def open_chores(
         units.store.reference, redis, units.followed, poll=timedelta(seconds=settings.snapshot_poll_s)
     )
     await follower.refresh()
+
+    def is_division(code: str) -> bool:
+        return units.tree.covers(code)
+
     following = asyncio.create_task(follower.run())
     try:
         async with aclosing(FieldCipher(mongodb, settings.database, kms_of(settings))) as cipher:
@@ -61,7 +65,7 @@ async def open_chores(
                 cipher,
                 units=lambda: units.tree,
                 read_classes=lambda: units.classes,
-                is_division=lambda code: units.tree.covers(code),
+                is_division=is_division,
             )
             await complaints.store.ensure_indexes()
             await complaints.joins.ensure_indexes()
