@@ -221,6 +221,7 @@ def test_a_deleted_account_leaves_the_deliveries_of_every_broadcast(
             small.setattr(fanout, "CHUNK_DEVICES", 1)
             sent = await send(world, "sent")
         await deliver(world)
+        world.now += timedelta(seconds=1)
         waits = await send(world, "waits")
         # A deleted broadcast has no row any more, its deliveries still have the devices.
         await operations.delete(world.messages, ann, [sent.id])
