@@ -23,12 +23,15 @@ from operations.complaint_care import AT_ONCE, Caretaker, tend
 from operations.complaint_publication import Publisher
 from operations.complaint_statistics import Counting, count_marked
 from operations.media import expire
+from operations.open311 import PartnerFollower
 from settings import Settings
 from store.complaint_drafts import ComplaintDraftStore
 from store.complaint_statistics import StatisticsStore
 from store.encryption import FieldCipher
 from store.media import MediaStore
 from store.messages import MessageStore
+from store.open311_keys import Open311KeyStore
+from store.open311_requests import Open311RequestStore
 from store.public_complaints import PublicComplaintStore
 from store.units import UnitStore
 
@@ -77,7 +80,10 @@ async def open_chores(
                 StatisticsStore(database), complaints.store, complaints.numbers, complaints.calendar
             )
             await counting.store.ensure_indexes()
-            caretaker = Caretaker(complaints, outbox, (publisher, counting), redis)
+            await Open311KeyStore(database).ensure_indexes()
+            partners = PartnerFollower(Open311RequestStore(database), publisher)
+            await partners.requests.ensure_indexes()
+            caretaker = Caretaker(complaints, outbox, (publisher, counting, partners), redis)
             media = MediaStore(database)
             await media.ensure_indexes()
             yield [

@@ -14,6 +14,7 @@ from store.access_log import AccessLog
 from store.accounts import AccountStore
 from store.catalogue import CatalogueStore
 from store.city_cases import CityCaseStore
+from store.complaint_drafts import ComplaintDraftStore
 from store.complaint_joins import JoinStore
 from store.complaint_statistics import StatisticsStore
 from store.complaints import ComplaintStore
@@ -21,6 +22,8 @@ from store.connections import open_mongodb
 from store.indexes import INDEX_NAMES
 from store.knowledge import KnowledgeStore
 from store.media import MediaStore
+from store.open311_keys import Open311KeyStore
+from store.open311_requests import Open311RequestStore
 from store.public_complaints import PublicComplaintStore
 from store.sessions import SessionStore
 
@@ -38,10 +41,13 @@ def made_elsewhere(database: Any) -> list[Any]:
         AccessLog(database),
         ComplaintStore(database, no_cipher),
         JoinStore(database),
+        ComplaintDraftStore(database, no_cipher),
         MediaStore(database),
         KnowledgeStore(database),
         CityCaseStore(database),
         PublicComplaintStore(database),
+        Open311KeyStore(database),
+        Open311RequestStore(database),
         StatisticsStore(database),
     ]
 

@@ -17,12 +17,14 @@ from msgspec.structs import replace
 
 from api.resources import open_resources
 from domain.access import Viewer
+from domain.complaint_drafts import DraftContent
 from domain.devices import DeviceLocale, Platform
 from domain.preferences import Digest, KindChange, MessageKind, QuietHours
 from notifications.channels.sms import DevelopmentSms
 from operations import account as operations
 from operations import privacy
 from operations.account import SignedIn
+from operations.complaint_drafts import save_draft
 from operations.devices import Registration, register_device
 from operations.messages import broadcast, send_message
 from operations.preferences import update_preferences
@@ -121,6 +123,10 @@ async def live_and_be_forgotten(stores: Stores, world: Any, redis: Any) -> None:
         expected_version=0,
         now=NOW,
     )
+    drafts = stores.complaint_drafts
+    for each in (account, others.account.id):
+        content = DraftContent(text="水管爆裂")
+        await save_draft(drafts, each, "form-0001", content, expected_version=0, now=NOW)
     await world.run(await send_message(messages.outbox, account, PROGRESS, "application:a1:1", now=NOW))
     await world.run(await broadcast(messages.outbox, [TOPIC], AIR, "air:350200:1", now=NOW))
 
@@ -136,6 +142,7 @@ async def live_and_be_forgotten(stores: Stores, world: Any, redis: Any) -> None:
         "subscriptions": 1,
         "preferences": 1,
         "messages": 2,
+        "complaint_drafts": 1,
     }
     assert waiting.id
     prefixes = ("mintong:", world.database.name)
@@ -151,6 +158,8 @@ async def live_and_be_forgotten(stores: Stores, world: Any, redis: Any) -> None:
         for secret in (account, TOKEN, DEVICE):
             assert not any(secret.encode() in document for document in documents), (name, secret)
     assert await messages.subscriptions.list_topics(others.account.id) == [TOPIC]
+    assert await drafts.count(account, now=NOW) == 0
+    assert await drafts.count(others.account.id, now=NOW) == 1
     # A message that was on its way finds nobody.
     world.told()
     await world.run(waiting)
