@@ -15,6 +15,7 @@ BENCHES = {
     "search-million": ["bench.search", "--items", "1100000"],
     "import": ["bench.import_catalogue"],
     "complaint-reads": ["bench.complaint_reads"],
+    "complaint-work": ["bench.complaint_work"],
     "complaint-submit": ["bench.complaint_submit"],
     "engine": ["bench.engine_execute"],
     "flood": ["bench.engine_flood"],

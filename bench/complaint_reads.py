@@ -15,7 +15,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -288,15 +288,16 @@ async def run(sizes: list[int], calls: int) -> None:
                 await grow(world, size, console)
                 results[size] = await measure(world, calls)
             public.close()
-    show(results, console)
+    show(results, console, PROBES)
 
 
-def show(results: dict[int, dict[str, tuple[float, float]]], console: Console) -> None:
+def show(results: dict[int, dict[str, tuple[float, float]]], console: Console, probes: Iterable[str]) -> None:
+    """Print the table of probes by size."""
     sizes = sorted(results)
     table = Table(
         "milliseconds", *(f"{size:,}: {name}" for size in sizes for name in ("p50", "p99")), "p99 ×"
     )
-    for name in PROBES:
+    for name in probes:
         figures = [results[size][name] for size in sizes]
         ratio = figures[-1][1] / figures[0][1]
         shown = [f"{value:.2f}" for pair in figures for value in pair]
