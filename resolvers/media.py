@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 import strawberry
 from strawberry.permission import BasePermission
@@ -122,7 +123,11 @@ class MediaMutation:
         description="Delete an upload that is not attached: one's own, or the token's holder's.",
         permission_classes=[public()],
     )
-    async def delete_media(self, info: Info[Context, None], input: DeleteMediaInput) -> DeleteMediaPayload:
+    async def delete_media(
+        self,
+        info: Info[Context, None],
+        input: Annotated[DeleteMediaInput, strawberry.argument(description="Which.")],
+    ) -> DeleteMediaPayload:
         """Delete an upload."""
         context, attachments = info.context, attachments_of(info)
 
