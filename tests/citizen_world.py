@@ -16,7 +16,7 @@ import complaints_world
 from complaints_world import NOW, UNITS, World, viewer
 
 from api.app import make_preparer
-from api.errors import word_refusal
+from api.errors import RequestError, word_refusal
 from domain.access import Viewer
 from domain.ids import new_id
 from domain.media import Cleaned, Media, MediaKind, account_owner
@@ -84,8 +84,11 @@ class Citizens:
         self, viewer: Viewer | None, document: str, language: str = "zh", **variables: Any
     ) -> dict[str, Any]:
         """Give the data, or `{"errors": [codes]}`, as production executes: compiled, within its limits."""
-        operation = PREPARER.prepare(document, None)
-        outcome = await operation.execute(variables, self.context(viewer, language))
+        try:
+            operation = PREPARER.prepare(document, None)
+            outcome = await operation.execute(variables, self.context(viewer, language))
+        except RequestError as error:
+            return {"errors": [error.code]}
         answer = json.loads(outcome.body)
         if "errors" in answer:
             return {"errors": [each["extensions"]["code"] for each in answer["errors"]]}
