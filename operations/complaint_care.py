@@ -72,6 +72,8 @@ _STAGES: Final = {
     "WRITE": ComplaintStage.MESSAGE,
 }
 """What a citizen is told of; steps that are not here are the desk's own affair, or the citizen's own."""
+_OWNERS: Final = frozenset({ComplaintStage.ASKED, ComplaintStage.MESSAGE})
+"""What only the owner is told of: those who have joined cannot answer."""
 
 
 def live_topic(number: str) -> str:
@@ -164,13 +166,14 @@ async def _tell_citizens(
 ) -> None:
     """Tell the owner, and everybody who has joined, each event once."""
     store = caretaker.complaints.store
+    for_joined = [(event, stage) for event, stage in told if stage not in _OWNERS]
     if complaint.owner is not None:
         await _tell_account(caretaker, complaint, told, await store.reveal(complaint.owner), now=now)
     after = ""
     while joined := await caretaker.complaints.joins.list_owners(complaint.number, _JOINED_AT_ONCE, after):
         after = joined[-1][0]
         for _, owner in joined:
-            await _tell_account(caretaker, complaint, told, await store.reveal(owner), now=now)
+            await _tell_account(caretaker, complaint, for_joined, await store.reveal(owner), now=now)
 
 
 async def _tell_account(

@@ -13,9 +13,9 @@ import msgspec
 from bson.binary import Binary
 
 from domain import complaints as c
-from domain.complaint_standing import Event
 from domain.complaints import Actor, ActorRole
 from domain.redaction import redact
+from operations.complaint_sight import show_events, sight_of
 from operations.complaint_steps import act
 from operations.complaint_submit import coarse
 from operations.complaints import Complaints
@@ -23,7 +23,6 @@ from store.complaints import Complaint, Summary
 
 _PAGE: Final = 100
 _SYSTEM: Final = Actor(ActorRole.SYSTEM)
-_STAFF_ONLY: Final = frozenset({"ADVISE", "RETURN", "FAIL_CHECK", "REVIEW", "REQUEST_EXTENSION"})
 
 
 class AccountComplaints:
@@ -64,6 +63,7 @@ class AccountComplaints:
 
     async def _export(self, complaint: Complaint) -> dict[str, Any]:
         texts = await self._complaints.store.open_texts(complaint)
+        shown = show_events(sight_of([Actor(ActorRole.COMPLAINANT)]), complaint.events, texts)
         return {
             "number": complaint.number,
             "kind": complaint.standing.kind.value,
@@ -71,7 +71,10 @@ class AccountComplaints:
             "division": complaint.standing.division_code,
             "point": msgspec.to_builtins(complaint.point),
             "media": list(complaint.media),
-            "steps": [_exported(event, texts.get(event.seq, {})) for event in complaint.events],
+            "steps": [
+                {"step": event.action, "at": event.at, "by": event.actor.role.value, **words}
+                for event, _, words in shown
+            ],
         }
 
     async def _forget(self, number: str, *, now: datetime) -> None:
@@ -87,9 +90,3 @@ class AccountComplaints:
                 return  # it is still on the account's list and comes again at once
         kept = [event.seq for event in complaint.events if event.actor.role is not ActorRole.COMPLAINANT]
         await store.forget(complaint, kept, complaint.point and coarse(complaint.point))
-
-
-def _exported(event: Event, texts: dict[str, str]) -> dict[str, Any]:
-    """Give a step as its citizen may have it: what staff wrote for staff is not theirs."""
-    shown = {} if event.action in _STAFF_ONLY else {k: v for k, v in texts.items() if k != "private_text"}
-    return {"step": event.action, "at": event.at, "by": event.actor.role.value, **shown}

@@ -275,9 +275,10 @@ def test_a_merged_complaint_is_told_of_the_other(worlds: ComplaintWorlds):
         await merge(own, SEAT, second, first, now=NOW)
         await tend(caretaker, now=NOW)
         await accept(own, SEAT, first, c.Kind.COMPLAINT, "0201", now=NOW)
+        await advance(own, SEAT, first, c.AskCitizen("哪一段？"), now=NOW)
         await tend(caretaker, now=NOW)
         assert told.stages("other") == [ComplaintStage.MERGED, ComplaintStage.ACCEPTED]
-        assert told.stages("citizen") == [ComplaintStage.ACCEPTED]
+        assert told.stages("citizen") == [ComplaintStage.ACCEPTED, ComplaintStage.ASKED]
 
     worlds.run(work)
 
