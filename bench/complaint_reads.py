@@ -1,6 +1,6 @@
 """Reads of complaints as their number grows: public search, the map, a year's statistics.
 
-    python -m bench.complaint_reads [--sizes 10000 1000000] [--calls N]
+    python -m bench.complaint_reads [--sizes 10000 1000000] [--calls N] [--parts public statistics]
 
 Public complaints and sums are generated straight into the stores of one embedded engine, at 1,045 complaints
 a day as a province has them; the process then follows the store as an API process does. Every probe is asked
@@ -40,6 +40,7 @@ from store.units import UnitStore
 
 SEED = 20261122
 SIZES = (10_000, 1_000_000)
+PARTS = ("public", "statistics")
 A_DAY = 1_045
 END = datetime(2026, 11, 22, tzinfo=UTC)
 BATCH = 1_000
@@ -178,7 +179,13 @@ def counting(by: By) -> Probe:
     return probe
 
 
+async def search_as_people_do(world: World, dice: random.Random) -> object:
+    """Any of the searches below, each as often as the others."""
+    return await PROBES[dice.choice([name for name in PROBES if name.startswith("search: ")])](world, dice)
+
+
 PROBES: dict[str, Probe] = {
+    "public search, all below mixed": search_as_people_do,
     "search: no text": searching(lambda world, dice: ""),
     "search: a word in every text": searching(lambda world, dice: COMMON),
     "search: a common word": searching(lambda world, dice: dice.choice(WORDS)),
@@ -203,9 +210,26 @@ PROBES: dict[str, Probe] = {
 """What is measured, by name."""
 
 
-async def grow(world: World, size: int, console: Console) -> None:
+async def grow(world: World, size: int, parts: list[str], console: Console) -> None:
     """Bring what is there to a size."""
     begun = time.perf_counter()
+    said = [f"{size:,}"]
+    if "public" in parts:
+        await publish(world, size)
+        held = sum(part.nbytes for part in world.public.grid.parts.values()) / 1e6
+        said.append(f"loaded and followed in {time.perf_counter() - begun:.0f} s, the map has {held:.0f} MB")
+    if "statistics" in parts:
+        sums: Deltas = {}
+        for each in rounds(world.province, size):
+            add_round(sums, each)
+        await world.figures.store.replace_all(sums)
+        said.append(f"{len(sums):,} documents of sums")
+    console.print(f"{'; '.join(said)}; {time.perf_counter() - begun:.0f} s in all")
+    world.size = size
+
+
+async def publish(world: World, size: int) -> None:
+    """Load public complaints into the store and let the process follow."""
     for first in range(world.size, size, BATCH):
         dice = random.Random(SEED + first)
         made = [world.province.complaint(n, dice) for n in range(first, min(first + BATCH, size))]
@@ -213,20 +237,8 @@ async def grow(world: World, size: int, console: Console) -> None:
         world.now += timedelta(hours=1)  # followers read the changes of a span of time
         await world.public.store.load(made, now=world.now)
     world.now += timedelta(hours=1)
-    loaded = time.perf_counter()
     count = await world.public.refresh()
     assert count == size - world.size, (count, size, world.size)
-    followed = time.perf_counter()
-    sums: Deltas = {}
-    for each in rounds(world.province, size):
-        add_round(sums, each)
-    generation = (await world.figures.store.batch()).generation
-    await world.figures.store.replace_all(sums, generation)
-    console.print(
-        f"{size:,}: loaded in {loaded - begun:.0f} s, followed in {followed - loaded:.0f} s, sums in "
-        f"{time.perf_counter() - followed:.0f} s ({len(sums):,} documents), resident {resident_mb():.0f} MB"
-    )
-    world.size = size
 
 
 def rounds(province: Province, count: int) -> Iterator[Round]:
@@ -234,17 +246,14 @@ def rounds(province: Province, count: int) -> Iterator[Round]:
     return (province.round(dice) for _ in range(count))
 
 
-def resident_mb() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4_096 / 1e6
-
-
-async def measure(world: World, calls: int) -> dict[str, tuple[float, float]]:
+async def measure(world: World, names: list[str], calls: int) -> dict[str, tuple[float, float]]:
     """Ask every probe; give the median and the 99th percentile in milliseconds.
 
     The best of three counts for the same arguments, so that what else the machine does stays outside.
     """
     found = {}
-    for name, probe in PROBES.items():
+    for name in names:
+        probe = PROBES[name]
         dice = random.Random(SEED)
         for _ in range(10):
             await probe(world, dice)
@@ -261,8 +270,9 @@ async def measure(world: World, calls: int) -> dict[str, tuple[float, float]]:
     return found
 
 
-async def run(sizes: list[int], calls: int) -> None:
+async def run(sizes: list[int], calls: int, parts: list[str]) -> None:
     console = Console(width=110)
+    names = [name for name in PROBES if ("statistics" if name.startswith("a year") else "public") in parts]
     results: dict[int, dict[str, tuple[float, float]]] = {}
     policy = HealthPolicy(timeout_s=60, failures=5)
     with tempfile.TemporaryDirectory(prefix="mintong-bench-") as folder:
@@ -285,8 +295,8 @@ async def run(sizes: list[int], calls: int) -> None:
             world = World(Province(), public, ComplaintStatistics(StatisticsStore(database), units))
             await public.open()
             for size in sorted(sizes):
-                await grow(world, size, console)
-                results[size] = await measure(world, calls)
+                await grow(world, size, parts, console)
+                results[size] = await measure(world, names, calls)
             public.close()
     show(results, console, PROBES)
 
@@ -312,8 +322,9 @@ def main() -> None:
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--calls", type=int, default=400)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     arguments = parser.parse_args()
-    asyncio.run(run(arguments.sizes, arguments.calls))
+    asyncio.run(run(arguments.sizes, arguments.calls, arguments.parts))
 
 
 if __name__ == "__main__":

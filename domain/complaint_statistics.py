@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any, Final
 
 from msgspec import Struct
@@ -23,6 +24,7 @@ from domain.working_days import WorkingCalendar, working_time_between
 
 EVERYWHERE: Final = "*"
 EVERY_CLASS: Final = "*"
+EVERY_KIND: Final = "*"
 SATISFIED_FROM: Final = 3
 """A result graded this or better counts as satisfied (基本满意)."""
 BUCKETS_PER_DOUBLING: Final = 8
@@ -158,9 +160,9 @@ def unit_scope(unit_id: str) -> str:
     return f"u:{unit_id}"
 
 
-def sum_key(scope: str, classes: str, year: int) -> str:
-    """Name the sums of a scope and of a class, a group or `EVERY_CLASS`, in a year."""
-    return f"{scope}|{classes}|{year}"
+def sum_key(scope: str, classes: str, kind: str, year: int) -> str:
+    """Name the sums of a scope, a class (or group, or `EVERY_CLASS`), a kind (or `EVERY_KIND`), a year."""
+    return f"{scope}|{classes}|{kind}|{year}"
 
 
 def outcomes_key(class_code: str, division_code: str) -> str:
@@ -193,15 +195,14 @@ def add_round(deltas: Deltas, each: Round, sign: int = 1) -> None:
     if each.unit is not None:
         scopes.append(unit_scope(each.unit))
     classes = [EVERY_CLASS, *([each.class_code[:2], each.class_code] if each.class_code else ())]
-    prefix = f"{each.month.month:02}.{each.kind.value}."
+    prefix = f"{each.month.month:02}."
     paths = [f"{prefix}{name}" for name in _counted(each)]
     if each.is_answered:
         paths.append(f"{prefix}minutes.{bucket_of(each.minutes)}")
-    for scope in scopes:
-        for name in dict.fromkeys(classes):
-            into = deltas.setdefault(sum_key(scope, name, each.month.year), {})
-            for path in paths:
-                into[path] = into.get(path, 0) + sign
+    for scope, name, kind in product(scopes, dict.fromkeys(classes), (EVERY_KIND, each.kind.value)):
+        into = deltas.setdefault(sum_key(scope, name, kind, each.month.year), {})
+        for path in paths:
+            into[path] = into.get(path, 0) + sign
     if each.class_code is not None:
         into = deltas.setdefault(outcomes_key(each.class_code, each.division_code), {})
         answered = [each.unit] if each.unit is not None and each.is_answered else []
@@ -244,7 +245,7 @@ class Tally:
         self.buckets: dict[str, int] = {}
 
     def add(self, sums: Mapping[str, Any]) -> None:
-        """Add the sums of one month and one kind, as they are stored."""
+        """Add the sums of one month, as they are stored."""
         for name, value in sums.items():
             if name == "minutes":
                 buckets = self.buckets
@@ -292,15 +293,10 @@ def months_between(first: Month, last: Month) -> list[Month]:
     ]
 
 
-def tally_by_month(
-    sums: Mapping[int, Mapping[str, Any]], months: Iterable[Month], kinds: Iterable[Kind]
-) -> dict[Month, Tally]:
-    """Read the stored sums of years into a tally of some kinds for each month."""
-    wanted, found = list(kinds), {}
+def tally_by_month(sums: Mapping[int, Mapping[str, Any]], months: Iterable[Month]) -> dict[Month, Tally]:
+    """Read the stored sums of years into a tally for each month."""
+    found = {}
     for month in months:
         tally = found[month] = Tally()
-        stored = sums.get(month.year, {}).get(f"{month.month:02}", {})
-        for kind in wanted:
-            if kind.value in stored:
-                tally.add(stored[kind.value])
+        tally.add(sums.get(month.year, {}).get(f"{month.month:02}", {}))
     return found

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from domain.complaint_statistics import (
     EVERY_CLASS,
+    EVERY_KIND,
     EVERYWHERE,
     InvalidStatisticsError,
     Month,
@@ -26,6 +27,8 @@ from loaders.units import Units
 from store.complaint_statistics import StatisticsStore
 
 MAX_ROWS: Final = 200
+_Place = tuple[str, str, str]
+"""Scope, classes and kind of sums."""
 Divisions = Callable[[str | None], Sequence[str]]
 """Gives the codes of the divisions right below one, or of the highest."""
 
@@ -124,63 +127,62 @@ class ComplaintStatistics:
         Raises: InvalidStatisticsError naming the argument; loaders.reference.ReferenceUnavailableError.
         """
         months = months_between(question.first, question.last)
-        scope, classes = self._scope(question)
-        named = self._rows(question, by, scope, classes, divisions)
-        places = dict.fromkeys([(scope, classes), *named.values()])
+        whole = self._place(question)
+        named = self._rows(question, by, whole, divisions)
         years = range(question.first.year, question.last.year + 1)
+        places = dict.fromkeys([whole, *named.values()])
         sums = await self.store.read(sum_key(*place, year) for place in places for year in years)
-        kinds = [question.kind] if question.kind else list(Kind)
 
-        def row(key: str, place: tuple[str, str], months: Sequence[Month], kinds: Sequence[Kind]) -> Row:
+        def row(key: str, place: _Place, months: Sequence[Month]) -> Row:
             of_years = {year: sums.get(sum_key(*place, year), {}) for year in years}
-            return Row(key, tally_by_month(of_years, months, kinds))
+            return Row(key, tally_by_month(of_years, months))
 
-        total = row("", (scope, classes), months, kinds)
         if by is By.MONTH:
-            rows = [row(str(month), (scope, classes), [month], kinds) for month in months]
-        elif by is By.KIND:
-            rows = [row(kind.value, (scope, classes), months, [kind]) for kind in kinds]
+            rows = [row(str(month), whole, [month]) for month in months]
         else:
-            found = [row(key, place, months, kinds) for key, place in named.items()]
-            rows = [each for each in found if not each.is_empty]
-        return Answer(total, rows)
+            rows = [row(key, place, months) for key, place in named.items()]
+        kept = by in (By.MONTH, By.KIND)
+        return Answer(row("", whole, months), [each for each in rows if kept or not each.is_empty])
 
-    def _scope(self, question: Question) -> tuple[str, str]:
+    def _place(self, question: Question) -> _Place:
         if question.unit_id is not None and question.division_code is not None:
             raise InvalidStatisticsError(field="unitId")
         classes = question.class_code or EVERY_CLASS
+        kind = question.kind.value if question.kind else EVERY_KIND
         if question.class_code is not None and self._units.classes.find(question.class_code) is None:
             raise InvalidStatisticsError(field="classCode")
         if question.unit_id is not None:
-            return unit_scope(question.unit_id), classes
-        return division_scope(question.division_code or EVERYWHERE), classes
+            return unit_scope(question.unit_id), classes, kind
+        return division_scope(question.division_code or EVERYWHERE), classes, kind
 
-    def _rows(
-        self, question: Question, by: By, scope: str, classes: str, divisions: Divisions
-    ) -> dict[str, tuple[str, str]]:
-        """Name the rows, and the scope and the classes of each.
+    def _rows(self, question: Question, by: By, whole: _Place, divisions: Divisions) -> dict[str, _Place]:
+        """Name the rows, and the place of each.
 
         Raises: InvalidStatisticsError where they cannot be named, or are too many.
         """
-        rows: dict[str, tuple[str, str]] = {}
+        rows: dict[str, _Place] = {}
+        scope, classes, kind = whole
+        if by is By.KIND:
+            kinds = [question.kind] if question.kind else list(Kind)
+            rows = {each.value: (scope, classes, each.value) for each in kinds}
         if by is By.CLASS:
             code = question.class_code
             known = self._units.classes
             within = known.groups if code is None else known.children(code)
-            rows = {each.code: (scope, each.code) for each in within}
+            rows = {each.code: (scope, each.code, kind) for each in within}
             if code is not None and not within:
-                rows[code] = (scope, code)
+                rows[code] = (scope, code, kind)
         if by is By.DIVISION:
             if question.unit_id is not None:
                 raise InvalidStatisticsError(field="by")
-            rows = {code: (division_scope(code), classes) for code in divisions(question.division_code)}
+            rows = {code: (division_scope(code), classes, kind) for code in divisions(question.division_code)}
         if by is By.UNIT and question.unit_id is not None:
-            rows[question.unit_id] = (scope, classes)
+            rows[question.unit_id] = whole
         elif by is By.UNIT:
             if question.division_code is None:
                 raise InvalidStatisticsError(field="divisionCode")
             units = self._units.tree.select(question.division_code)
-            rows = {unit.id: (unit_scope(unit.id), classes) for unit in units}
+            rows = {unit.id: (unit_scope(unit.id), classes, kind) for unit in units}
         if len(rows) > MAX_ROWS:
             raise InvalidStatisticsError(field="by")
         return rows

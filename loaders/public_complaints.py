@@ -85,7 +85,7 @@ class PublicComplaints:
         self._poll_s = poll.total_seconds()
         self._clock = clock
         self._shelves = Shelves(directory)
-        self._grid = Grid()
+        self.grid = Grid()
         self._grid_seen: datetime | None = None
         self._follow: _Follow | None = None
         self._saved_at = _BEGINNING
@@ -107,7 +107,7 @@ class PublicComplaints:
         if south_west.longitude > north_east.longitude or south_west.latitude > north_east.latitude:
             raise InvalidBoundsError(field="bounds")
         facet = facet_of(wanted.group, wanted.kind, wanted.is_open)
-        return self._grid.view(south_west, north_east, zoom, facet)
+        return self.grid.view(south_west, north_east, zoom, facet)
 
     async def find(self, public_id: str) -> PublicComplaint | None:
         """Find one public complaint, as the store has it now."""
@@ -116,7 +116,7 @@ class PublicComplaints:
     @property
     def located(self) -> int:
         """Count the complaints on the map."""
-        return len(self._grid)
+        return len(self.grid)
 
     async def open(self) -> None:
         """Serve what this disk has, so that a start needs no engine."""
@@ -188,14 +188,14 @@ class PublicComplaints:
         if path.exists():
             with np.load(path) as saved:
                 if int(saved["format"]) == _FORMAT:
-                    self._grid = Grid({name: saved[name] for name in PARTS})
+                    self.grid = Grid({name: saved[name] for name in PARTS})
                     self._grid_seen = datetime.fromtimestamp(float(saved["seen"]), UTC)
 
     def _take(self, changes: list[Change], end: datetime) -> None:
         if self._shelves.may_write:
             self._shelves.write(changes, end)
         for some in chunks(changes, _MANY):
-            self._grid = self._grid.with_rows([row_of(each.id, each.shown) for each in some])
+            self.grid = self.grid.with_rows([row_of(each.id, each.shown) for each in some])
 
     def _save(self) -> None:
         """Write the map down; only the process that writes the files does."""
@@ -203,7 +203,7 @@ class PublicComplaints:
         if follow is None or not self._shelves.may_write:
             return
         temporary = self._directory / f"part-{_MAP}"
-        saved: dict[str, Any] = {"format": _FORMAT, "seen": follow.seen.timestamp(), **self._grid.parts}
+        saved: dict[str, Any] = {"format": _FORMAT, "seen": follow.seen.timestamp(), **self.grid.parts}
         np.savez(temporary, **saved)
         temporary.replace(self._directory / _MAP)
         self._saved_at = self._clock()

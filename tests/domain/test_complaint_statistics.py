@@ -130,9 +130,10 @@ def test_an_end_without_an_answer_counts_as_such(step: c.AnyStep, actor: Actor, 
 def test_what_a_round_adds() -> None:
     deltas = deltas_of((), rounds_of(history(*WAY), CALENDAR))
     scopes = ("d:*", "d:350102", "d:350100", "d:350000", "u:water.gulou")
-    sums = {f"{scope}|{of}|2026" for scope in scopes for of in ("*", "02", "0201")}
+    classes, kinds = ("*", "02", "0201"), ("*", "HELP")
+    sums = {f"{scope}|{of}|{kind}|2026" for scope in scopes for of in classes for kind in kinds}
     assert set(deltas) == sums | {"o:0201|350102"}
-    paths = {f"03.HELP.{name}": 1 for name in ("received", "answered", "in_time", "minutes.73")}
+    paths = {f"03.{name}": 1 for name in ("received", "answered", "in_time", "minutes.73")}
     assert {tuple(sorted(deltas[key].items())) for key in sums} == {tuple(sorted(paths.items()))}
     assert deltas["o:0201|350102"] == {"water:gulou.answered": 1, "roads.returned": 1}
     outcomes = read_outcomes({"water:gulou": {"answered": 1}, "roads": {"returned": 1}})
@@ -181,7 +182,7 @@ def test_quantiles_are_as_near_as_promised(minutes: list[int], share: float) -> 
     tally = Tally()
     for each in minutes:
         round_ = Round(Month(2026, 1), Kind.HELP, "350000", is_answered=True, minutes=each)
-        for path in deltas_of((), [round_])["d:*|*|2026"]:
+        for path in deltas_of((), [round_])["d:*|*|*|2026"]:
             if ".minutes." in path:
                 tally.add({"minutes": {path.rpartition(".")[2]: 1}})
     exact = sorted(minutes)[math.ceil(share * len(minutes)) - 1]
