@@ -1,14 +1,15 @@
-"""Complaints from the command line: verify the histories, draw the steps, count anew."""
+"""Complaints from the command line: verify the histories, draw the steps, count anew, the demo's."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from api.complaints import open_complaints
 from cli.resources import CommandError, console, open_resources, output
 from domain.complaint_steps import diagram
+from feeds.demo.complaints import play, stories
 from operations.complaint_audit import audit
 from operations.complaint_statistics import Counting, rebuild
 from settings import Settings
@@ -45,6 +46,23 @@ async def rebuild_statistics_command(settings: Settings) -> None:
             task = progress.add_task("Complaints counted")
             await rebuild(counting, lambda count: progress.advance(task, count))
     output.print("All complaints are counted anew.")
+
+
+async def demo_command(settings: Settings) -> None:
+    """Let the demo province's complaints of the last four months happen.
+
+    Raises: CommandError in production, where they could be taken for real ones.
+    """
+    if settings.is_production:
+        raise CommandError("Demo complaints could be taken for real ones: not in production.")
+    now = datetime.now(UTC)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f}"))
+    async with open_resources(settings) as resources, open_complaints(settings, resources.mongodb) as own:
+        told = sorted(stories(own.units(), now), key=lambda story: story.at)
+        with Progress(*columns, console=console) as progress:
+            for story in progress.track(told, description="Complaints"):
+                await play(own, story, now=now)
+    output.print(f"Complaints: {len(told):,}.")
 
 
 def diagram_command() -> None:

@@ -42,7 +42,7 @@ async def run_system(
             await _load_demo(environment)
             has_catalogue = True
         if demo and not settings.is_production and not await _has_units(settings, environment):
-            await _load_demo_part(environment, "desk", "units and guides")
+            await _load_demo_part(environment, "desk", "units, guides and complaints")
         children = [_child(settings, name, environment) for name in parts]
         for child in children:
             await child.start()
