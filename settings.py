@@ -277,6 +277,20 @@ class Settings(BaseSettings):
         pattern=r"^\d+ per \d+ (second|minute|hour|day)(; \d+ per \d+ (second|minute|hour|day))*$",
         description="How many complaints an account may submit.",
     )
+    open311_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^?#\s]+/open311/v2$",
+        description="Public address of Open311, such as https://api.example.cn/open311/v2, for its discovery; "
+        "unset: as the client called it.",
+    )
+    open311_contact: str = Field(
+        default="", max_length=200, description="Whom Open311's discovery names for questions and keys."
+    )
+    open311_address_limit: str = Field(
+        default="120 per 1 minute",
+        pattern=r"^\d+ per \d+ (second|minute|hour|day)$",
+        description="How many Open311 calls without a key an address may make.",
+    )
     push_allowed_devices: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Ids of devices that get pushes outside of production, separated by commas; all others "

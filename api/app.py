@@ -42,6 +42,7 @@ from api.media_body import Pace
 from api.media_files import MediaReading
 from api.metrics import CONTENT_TYPE, Metrics, render
 from api.negotiation import accepts_html
+from api.open311 import Discovery, Open311Api, Serving
 from api.ready import ReadyAnswers
 from api.resources import Resources, open_resources
 from api.views import Views
@@ -264,6 +265,7 @@ class Application:
             Route("/metrics", self._metrics_page),
             Route("/.well-known/jwks.json", self._key_set),
             *self._media_routes(),
+            self._open311_route(),
         ]
         if self._graphiql is not None:
             routes.append(Route(GRAPHQL_PATH, self._graphiql.page))
@@ -289,6 +291,26 @@ class Application:
             Route("/media/{media_id}", reading),
             Route("/media/{media_id}/{variant}", reading),
         ]
+
+    def _open311_route(self) -> Route:
+        settings = self._settings
+        served = Open311Api(
+            self._serving_open311,
+            lambda scope: client_address(scope, self._proxies),
+            Discovery(settings.open311_url, settings.open311_contact, settings.is_production),
+            cors=Cors(settings.cors_origins),
+        )
+        return Route("/open311/{path:path}", served)
+
+    def _serving_open311(self) -> Serving:
+        resources = self._resources
+        stores = None if resources is None else resources.stores
+        if resources is None or stores is None or stores.open311 is None:
+            raise RequestError("NOT_READY")
+        if stores.public_complaints is None or stores.units is None:
+            raise RequestError("NOT_READY")
+        catalogue = resources.catalogue.current
+        return Serving(stores.open311, stores.public_complaints, stores.units, catalogue)
 
     def _attachments(self) -> Attachments:
         resources = self._resources

@@ -461,6 +461,28 @@ DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
         "无法关注该诉求，请重新预检后再试。",
         "This complaint cannot be joined; ask for a new preview.",
     ),
+    "INVALID_OPEN311_PARAMETER": (
+        "参数 {name} 缺失或有误，应为：{expected}",
+        "The parameter {name} is missing or wrong. Expected: {expected}.",
+    ),
+    "UNKNOWN_SERVICE_REQUEST": (
+        "没有编号为 {id} 的诉求，或未公开。",
+        "There is no service request {id}, or it is not public.",
+    ),
+    "UNKNOWN_SERVICE": ("没有代码为 {code} 的服务。", "There is no service {code}."),
+    "UNKNOWN_OPEN311_ENDPOINT": ("没有此接口地址。", "There is nothing at this address."),
+    "UNKNOWN_JURISDICTION": (
+        "jurisdiction_id 应为本平台服务的行政区划代码，且在该密钥的范围内：{id}",
+        "No division served here, or with this key, has the jurisdiction_id {id}.",
+    ),
+    "JURISDICTION_NEEDED": (
+        "请以 jurisdiction_id 注明行政区划代码，或在 address_string 中写明市、县（区）。",
+        "Give the division's code as jurisdiction_id, or an address_string that begins with city and county.",
+    ),
+    "INVALID_API_KEY": (
+        "api_key 缺失、无效或无此权限。",
+        "The api_key is missing, not valid, or not good for this.",
+    ),
     "TOO_MANY_JOINED": ("最多可关注 {limit} 项诉求。", "At most {limit} complaints can be joined."),
     # What operators meet on the command line
     "CATALOGUE_SHRUNK": (

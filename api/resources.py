@@ -31,8 +31,10 @@ from notifications.queue import JobQueue
 from notifications.recent import RecentMessages
 from operations.city_cases import CityCases
 from operations.complaint_forgetting import AccountComplaints
+from operations.complaint_publication import Publisher
 from operations.devices import Devices
 from operations.inbox import Messages
+from operations.open311 import Open311
 from resolvers.context import Stores
 from settings import Settings
 from store.account_messages import AccountMessages
@@ -48,6 +50,8 @@ from store.encryption import FieldCipher
 from store.inbox import InboxStore
 from store.knowledge import KnowledgeStore
 from store.messages import MessageStore
+from store.open311_keys import Open311KeyStore
+from store.open311_requests import Open311RequestStore
 from store.preferences import PreferenceStore
 from store.public_complaints import PublicComplaintStore
 from store.subscriptions import SubscriptionStore
@@ -137,6 +141,15 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     poll=timedelta(seconds=settings.snapshot_poll_s),
                 )
                 await public.open()
+                publisher = Publisher(public.store, complaints.secrets, complaints.calendar)
+                open311 = Open311(
+                    complaints=complaints,
+                    publisher=publisher,
+                    keys=Open311KeyStore(mongodb[settings.database]),
+                    requests=Open311RequestStore(mongodb[settings.database], redis),
+                    gate=identity.gate,
+                    address_limit=settings.open311_address_limit,
+                )
                 attachments = await open_attachments(settings, mongodb[settings.database], identity)
                 yield Resources(
                     catalogue,
@@ -166,6 +179,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         complaint_drafts=drafts,
                         media=attachments,
                         city_cases=city_cases,
+                        publisher=publisher,
+                        open311=open311,
                         public_complaints=public,
                         statistics=ComplaintStatistics(StatisticsStore(mongodb[settings.database]), units),
                     ),

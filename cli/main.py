@@ -20,6 +20,7 @@ from cli.resources import CommandError, console, output, read_settings, run_asyn
 from domain.access import Role
 from domain.account import Grant
 from domain.errors import DomainError
+from domain.open311 import KeyScope
 from store.engines import EngineError, find_running
 
 app = typer.Typer(
@@ -48,6 +49,10 @@ app.add_typer(import_app, name="import")
 app.add_typer(demo_app, name="demo")
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(account_app, name="account")
+open311_app = typer.Typer(help="Partners that use Open311.", no_args_is_help=True)
+key_app = typer.Typer(help="Make, list and revoke the keys of partners.", no_args_is_help=True)
+open311_app.add_typer(key_app, name="key")
+app.add_typer(open311_app, name="open311")
 app.add_typer(schema_app, name="schema")
 
 
@@ -251,11 +256,20 @@ def demo_knowledge_command() -> None:
     run_async(make(read_settings()))
 
 
+@demo_app.command("complaints")
+def demo_complaints_command() -> None:
+    """Make complaints of the last four months, handled by the demo's units."""
+    from cli.complaints import demo_command
+
+    run_async(demo_command(read_settings()))
+
+
 @demo_app.command("desk")
 def demo_desk_command() -> None:
-    """Make what the desk of a believable Fujian needs: units and guides."""
+    """Make what the desk of a believable Fujian needs: units, guides and complaints."""
     demo_units_command()
     demo_knowledge_command()
+    demo_complaints_command()
 
 
 @knowledge_app.command("import")
@@ -433,6 +447,45 @@ def account_rotate_keys_command(
     from cli.account import rotate_keys
 
     run_async(rotate_keys(read_settings(), at_once=at_once))
+
+
+@key_app.command("create")
+def open311_key_create_command(
+    name: Annotated[str, typer.Argument(help="Name of the partner.")],
+    contact: Annotated[str, typer.Argument(help="How to reach whoever runs the partner's service.")],
+    *,
+    scope: Annotated[
+        KeyScope, typer.Option(help="READ, or WRITE for posting as well.", case_sensitive=False)
+    ] = KeyScope.WRITE,
+    division: Annotated[
+        str | None, typer.Option(help="Division in which its requests lie; none: any.")
+    ] = None,
+    per_minute: Annotated[int, typer.Option(min=1, max=10_000, help="Calls in a minute.")] = 60,
+    per_day: Annotated[int, typer.Option(min=1, max=1_000_000, help="Calls in a day.")] = 5_000,
+) -> None:
+    """Make a key for a partner and print it, this once."""
+    from cli.open311 import create_key
+
+    settings = read_settings()
+    run_async(
+        create_key(settings, name, contact, scope, division=division, per_minute=per_minute, per_day=per_day)
+    )
+
+
+@key_app.command("list")
+def open311_key_list_command() -> None:
+    """List the keys, revoked ones too."""
+    from cli.open311 import list_keys
+
+    run_async(list_keys(read_settings()))
+
+
+@key_app.command("revoke")
+def open311_key_revoke_command(key: Annotated[str, typer.Argument(help="Id of the key.")]) -> None:
+    """Revoke a key for good."""
+    from cli.open311 import revoke_key
+
+    run_async(revoke_key(read_settings(), key))
 
 
 @schema_app.command("export")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from operations.devices import Devices
     from operations.inbox import Messages
     from operations.media import Attachments
+    from operations.open311 import Open311
     from operations.privacy import PersonalStore
     from store.complaint_drafts import ComplaintDraftStore
 
@@ -59,6 +60,7 @@ class Stores(Struct, frozen=True):
     city_cases: CityCases | None = None
     public_complaints: PublicComplaints | None = None
     statistics: ComplaintStatistics | None = None
+    open311: Open311 | None = None
 
 
 def _no_words(error: DomainError) -> str:

@@ -99,10 +99,13 @@ class PublicComplaintStore:
                     rows[shown.id] = shown
         return rows
 
-    async def list_changes(self, since: datetime, until: datetime) -> list[Change]:
-        """List what has changed from an instant on and before another one, in order; keep the span short."""
+    async def list_changes(self, since: datetime, until: datetime, first: int = 0) -> list[Change]:
+        """List what has changed from an instant on and before another one, in order; keep the span short.
+
+        `first`: so many at most; 0: all.
+        """
         span = {"changed_at": {"$gte": since, "$lt": until}}
-        found = self._public.find(span, sort=[("changed_at", 1)])
+        found = self._public.find(span, sort=[("changed_at", 1)], limit=first)
         return [_change(document) async for document in found]
 
 

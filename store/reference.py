@@ -58,6 +58,11 @@ class ReferenceStore:
         content = unpacker.decompress(packed, _MAX_BYTES) if packed else b""
         return StoredList(int(found["revision"]), content)
 
+    async def changed_at(self, name: str) -> datetime | None:
+        """Tell when a list was last replaced; None for one that was never written."""
+        found = await self._lists.find_one({"_id": name}, {"changed_at": 1})
+        return None if found is None else found["changed_at"]
+
     async def replace(self, name: str, content: bytes, *, expected: int, now: datetime) -> int:
         """Replace a list whose revision is still the expected one (0: not there) and give the new revision.
 
