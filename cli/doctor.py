@@ -240,7 +240,7 @@ async def _check_complaints(resources: Resources) -> Finding:
     """Check the newest histories; `mintong complaints verify` goes through all."""
     try:
         async with open_complaints(resources.settings, resources.mongodb) as complaints:
-            report = await audit(complaints, most=NEWEST, now=datetime.now(UTC))
+            report = await audit(complaints, newest=NEWEST, now=datetime.now(UTC))
     except (MasterKeyError, EncryptionError) as error:
         return Finding(Level.FAIL, "Complaints", str(error), "Give this process the master key of the API.")
     if report.faults:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -50,18 +50,32 @@ async def audit(
     complaints: Complaints,
     *,
     now: datetime,
-    most: int | None = None,
+    newest: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Audit:
-    """Check complaints, newest first, all or `most` of them; `progress` hears of every hundred."""
-    checked, faults, last = 0, dict[str, list[str]](), None
-    while (most is None or checked < most) and (page := await complaints.store.list_newest(last)):
-        last = page[-1].number
-        for complaint in page:
-            found = await list_faults(complaints, complaint, now=now)
-            if found and len(faults) < _MAX_LISTED:
-                faults[complaint.number] = found
-        checked += len(page)
+    """Check the complaints of all numbers that were given out, or of the `newest` of them.
+
+    `progress` hears how many were checked, part by part. Numbers are looked up, not walked through, because
+    the embedded engine reads everything for a range of them.
+    """
+    report = Audit(0, {})
+    if newest is not None:
+        return await _check(complaints, await complaints.numbers.list_newest(newest), report, now=now)
+    place, numbers = await complaints.numbers.list_leased()
+    while numbers:
+        before = report.checked
+        report = await _check(complaints, numbers, report, now=now)
         if progress is not None:
-            progress(len(page))
-    return Audit(checked, faults)
+            progress(report.checked - before)
+        place, numbers = await complaints.numbers.list_leased(place)
+    return report
+
+
+async def _check(complaints: Complaints, numbers: Sequence[str], so_far: Audit, *, now: datetime) -> Audit:
+    faults = dict(so_far.faults)
+    found = await complaints.store.list_whole(numbers)
+    for complaint in found:
+        wrong = await list_faults(complaints, complaint, now=now)
+        if wrong and len(faults) < _MAX_LISTED:
+            faults[complaint.number] = wrong
+    return Audit(so_far.checked + len(found), faults)

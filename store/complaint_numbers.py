@@ -49,6 +49,18 @@ class ComplaintNumbers:
                 return f"{of_day}/{end}", [number_of(date_, n) for n in range(first + 1, end + 1)]
         return place, []
 
+    async def list_newest(self, most: int) -> list[str]:
+        """List the numbers that were leased last, used or not, newest first."""
+        leased = {each["_id"]: int(each["leased"]) async for each in self._counters.find({})}
+        newest: list[str] = []
+        for of_day in sorted(leased, reverse=True):
+            first = max(leased[of_day] - (most - len(newest)), 0)
+            date_ = date.fromisoformat(of_day)
+            newest += [number_of(date_, n) for n in range(leased[of_day], first, -1)]
+            if len(newest) == most:
+                break
+        return newest
+
     async def _lease(self, day: date) -> None:
         counter: dict[str, Any] | None = await self._counters.find_one_and_update(
             {"_id": day.isoformat()},

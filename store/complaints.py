@@ -276,17 +276,6 @@ class ComplaintStore:
         as_read = {"_id": complaint.number, "standing.version": complaint.standing.version}
         await self._complaints.update_one(as_read, {"$set": {"wake_at": until}})
 
-    async def list_newest(self, before: str | None = None) -> list[Complaint]:
-        """Give the next hundred complaints, newest first, older than a number."""
-        query = {"_id": {"$lt": before or _LATEST}}
-        found = self._complaints.find(query, sort=[("_id", -1)], limit=100)
-        return [_complaint(document) async for document in found]
-
-    async def walk(self, after: str = "") -> list[Complaint]:
-        """Give the next hundred complaints behind a number, for whoever goes through all of them."""
-        found = self._complaints.find({"_id": {"$gt": after}}, sort=[("_id", 1)], limit=100)
-        return [_complaint(document) async for document in found]
-
 
 INDEXES: Final[Mapping[str, Sequence[str]]] = {
     "key": ("key",),

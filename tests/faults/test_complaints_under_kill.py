@@ -31,7 +31,10 @@ from settings import Settings
 from store.connections import open_mongodb
 from store.engines import HealthPolicy
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the leash of children is Linux' own")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="the leash of children is Linux' own"),
+    pytest.mark.timeout(1_800),
+]
 
 COMPLAINTS = int(os.environ.get("MINTONG_KILL_COMPLAINTS", "600"))
 CITIZENS = int(os.environ.get("MINTONG_KILL_CITIZENS", "60"))

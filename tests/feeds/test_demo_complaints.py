@@ -33,7 +33,7 @@ def test_they_are_whole_and_there_once(mongodb_uri: str, database_name: str, tmp
         report = await audit(own, now=NOW)
         assert (report.checked, report.faults) == (40, {})
         states: Counter[State] = Counter()
-        for complaint in await own.store.list_newest():
+        for complaint in await own.store.list_whole(await own.numbers.list_newest(100_000)):
             states[complaint.standing.state] += 1
             assert complaint.owner is None
             assert all(event.at <= NOW for event in complaint.events)
