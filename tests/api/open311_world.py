@@ -70,7 +70,7 @@ class Desk(Place):
         self.work(lambda _, database: Open311KeyStore(database).revoke(key.id, now=datetime.now(UTC)))
 
     def count(self) -> int:
-        return self.work(lambda _, database: database["complaints"].count_documents({}))
+        return int(self.work(lambda _, database: database["complaints"].count_documents({})))
 
     def step(self, number: str, step: c.AnyStep) -> None:
         """Let a seat take a step, and the worker see it."""

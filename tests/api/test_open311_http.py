@@ -408,8 +408,7 @@ def test_updates_reach_the_partner_and_comments_the_desk(desk: Desk, partner: st
     )
     del form["update_id"]
     assert send(desk, "servicerequestupdates.json", form).json() == first.json()
-    limit = {"limit_days": 10, "limit_rule": "r"}
-    desk.step(number, c.Accept(kind=c.Kind.COMPLAINT, class_code="0101", **limit))
+    desk.step(number, c.Accept(kind=c.Kind.COMPLAINT, class_code="0101", limit_days=10, limit_rule="r"))
     desk.step(number, c.AnswerDirectly(text="已清运，联系人王大力，电话13900139000。"))
     rows = get(desk, "v2/servicerequestupdates.json", api_key=partner, start_date=start).json()
     mine = [row for row in rows if row["service_request_id"] == request_id]
