@@ -158,7 +158,7 @@ class ActorRole(StrEnum):
     UNIT = "UNIT"
     """Staff of the unit in charge."""
     CO_UNIT = "CO_UNIT"
-    """Staff of a unit that helps."""
+    """Staff of a unit that helps, or of one above, to which the complaint was escalated."""
     SYSTEM = "SYSTEM"
     """The clock."""
 

@@ -90,7 +90,8 @@ async def actors_of(complaints: Complaints, viewer: Viewer, complaint: Complaint
         actors.append(Actor(ActorRole.SEAT, **staff))
     if viewer.unit == standing.lead:
         actors.append(Actor(ActorRole.UNIT, **staff))
-    if viewer.unit in standing.co_units:
+    is_above = viewer.unit == standing.escalated_to and viewer.unit != standing.lead
+    if viewer.unit in standing.co_units or is_above:
         actors.append(Actor(ActorRole.CO_UNIT, **staff))
     return actors
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from complaints_world import (
     CITIZEN,
+    CITY,
     CLERK,
     CO_CLERK,
     DAY,
@@ -21,10 +22,12 @@ from complaints_world import (
     SEAT,
     ComplaintWorlds,
     World,
+    viewer,
 )
 from msgspec.structs import replace
 
 from domain import complaints as c
+from domain.access import Role
 from domain.complaint_history import faults_of
 from domain.complaint_standing import fold
 from domain.complaints import State
@@ -245,6 +248,28 @@ def test_the_clock_reminds_escalates_and_answers_for_those_who_do_not(worlds: Co
         await tend(caretaker, now=NOW + 61 * DAY)
         assert (await check_history(world, number)).standing.state is State.CLOSED
         assert ComplaintStage.ANSWERED in told.stages("citizen")
+
+    worlds.run(work)
+
+
+def test_the_unit_above_may_look_at_what_was_escalated_to_it(worlds: ComplaintWorlds):
+    async def work(world: World) -> None:
+        own = world.complaints
+        caretaker = Caretaker(own, Told())  # type: ignore[arg-type]
+        above = viewer("head", Role.DESK, unit="water", division=CITY)
+        number = (await world.submit()).number
+        await accept(own, SEAT, number, c.Kind.COMPLAINT, "0301", now=NOW)
+        await advance(own, SEAT, number, c.Dispatch("water-gulou"), now=NOW)
+        with pytest.raises(c.ComplaintNotFoundError):
+            await look_up(own, above, number)
+        while await tend(caretaker, now=NOW + 15 * DAY):
+            continue
+        assert (await world.get(number)).standing.escalated_to == "water"
+        _, actors = await look_up(own, above, number)
+        assert [actor.role for actor in actors] == [c.ActorRole.CO_UNIT]
+        await advance(own, above, number, c.Advise("请今日内答复"), now=NOW + 15 * DAY)
+        with pytest.raises(c.ComplaintStepNotAllowedError):
+            await advance(own, above, number, c.TakeUp(), now=NOW + 15 * DAY)
 
     worlds.run(work)
 
