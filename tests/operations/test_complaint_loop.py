@@ -216,9 +216,9 @@ def test_a_step_that_is_refused_changes_nothing(worlds: ComplaintWorlds):
         own = world.complaints
         number = (await world.submit()).number
         before = await world.database["complaints"].find_one()
-        for viewer, step in ((SEAT, c.Close()), (CITIZEN, c.Accept(c.Kind.HELP, "0201", 3, "help"))):
+        for who, step in ((SEAT, c.Close()), (CITIZEN, c.Accept(c.Kind.HELP, "0201", 3, "help"))):
             with pytest.raises(c.ComplaintStepNotAllowedError):
-                await advance(own, viewer, number, step, now=NOW)
+                await advance(own, who, number, step, now=NOW)
         with pytest.raises(c.ComplaintChangedError):
             await advance(own, CITIZEN, number, c.Withdraw(), now=NOW, version=7)
         assert await world.database["complaints"].find_one() == before
