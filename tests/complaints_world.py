@@ -91,9 +91,7 @@ class World:
         self, by: Viewer = CITIZEN, matter: Intake = MATTER, key: str | None = None, *, now: datetime = NOW
     ) -> Complaint:
         self.count += 1
-        return await submit(
-            self.complaints, by, COMPLAINANT, matter, key or f"key-{self.count:08}", now=now
-        )
+        return await submit(self.complaints, by, COMPLAINANT, matter, key or f"key-{self.count:08}", now=now)
 
     async def get(self, number: str) -> Complaint:
         return await self.complaints.store.get(number)
