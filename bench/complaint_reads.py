@@ -298,7 +298,7 @@ async def run(sizes: list[int], calls: int, parts: list[str]) -> None:
                 await grow(world, size, parts, console)
                 results[size] = await measure(world, names, calls)
             public.close()
-    show(results, console, PROBES)
+    show(results, console, names)
 
 
 def show(results: dict[int, dict[str, tuple[float, float]]], console: Console, probes: Iterable[str]) -> None:
