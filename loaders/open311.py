@@ -59,9 +59,14 @@ def _stream(public: PublicComplaints, wanted: PublicFilter) -> Iterator[tuple[in
 
 async def changes(public: PublicComplaints, start: datetime, end: datetime, first: int) -> list[Change]:
     """List what the public was newly shown from `start` to before `end`, oldest first."""
-    return [
-        change for change in await public.store.list_changes(start, end, first) if change.shown is not None
-    ]
+    found: dict[str, Change] = {}
+    at = start
+    while True:  # what is shown no longer may fill whole batches
+        rows = await public.store.list_changes(at, end, first)
+        found |= {change.id: change for change in rows if change.shown is not None}
+        if len(found) >= first or len(rows) < first or rows[-1].changed_at == at:
+            return list(found.values())[:first]
+        at = rows[-1].changed_at
 
 
 class DivisionFinder:
