@@ -18,8 +18,8 @@ TEXTS = {
     "LIST_CHANGED": "Somebody else has just replaced {list}. Try again.",
     "CATALOGUE_SHRUNK": "This full load lacks {missing} of the {items} items of feed {feed}. "
     "None was withdrawn; add --force if they are really gone.",
-    "CALENDAR_NOT_PUBLISHED": "The working days of {year} are not known. Once the State Council has published "
-    "them, put the year's file (form holiday-cn) into the folder MINTONG_HOLIDAYS.",
+    "CALENDAR_NOT_PUBLISHED": "The working days of {year} are not known. Once the State Council has "
+    "published them, put the year's file (form holiday-cn) into the folder MINTONG_HOLIDAYS.",
     "INVALID_HOLIDAYS": "{reason}.",
     "INVALID_LIMIT_RULES": "{reason}.",
     "INVALID_MAPPING": "Mapping {mapping}: {reason}.",
