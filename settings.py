@@ -280,8 +280,8 @@ class Settings(BaseSettings):
     open311_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^?#\s]+/open311/v2$",
-        description="Public address of Open311, such as https://api.example.cn/open311/v2, for its discovery; "
-        "unset: as the client called it.",
+        description="Public address of Open311, such as https://api.example.cn/open311/v2, for its "
+        "discovery; unset: as the client called it.",
     )
     open311_contact: str = Field(
         default="", max_length=200, description="Whom Open311's discovery names for questions and keys."
