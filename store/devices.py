@@ -96,6 +96,9 @@ class DeviceStore:
         await self._devices.update_one(
             as_read, {"$set": _document(device) | {"registered_at": since}}, upsert=True
         )
+        if known is not None and not ours:
+            # Again: whoever wrote the other account may have copied it between the removal and this write.
+            await self._targets.remove([known.target])
         return stored
 
     async def _copy(self, target: Target) -> None:

@@ -321,7 +321,12 @@ def test_what_counts_views_or_may_be_private_is_not_public() -> None:
         for name, field in query.fields.items()
         if not field.extensions["strawberry-definition"].directives
     }
-    assert undeclared == {"serviceItem", "catalogueStatus", "node", "nodes", "viewer", "desk"}
+    private = {"complaintByCode", "complaintPreview", "desk", "node", "nodes", "viewer"}
+    counted_or_as_of_now = {"serviceItem", "catalogueStatus"}
+    # Lists that change without a snapshot's version: a stored answer could outlive them.
+    lists = {"cityClasses", "complaintClasses", "guide", "responsibleUnits", "searchGuides"}
+    lists |= {"suggestComplaintClasses", "unit", "units"}
+    assert undeclared == private | counted_or_as_of_now | lists
 
 
 def test_the_caches_are_measured(open_house: Open) -> None:
