@@ -20,7 +20,7 @@ from operations.complaint_steps import act
 from operations.complaint_submit import Intake, submit
 from operations.complaints import Complaints, limit_for
 
-COUNT: Final = 400
+COUNT: Final = 200
 DAYS: Final = 120
 SEED: Final = 12345
 _STAFF: Final = "demo"

@@ -30,7 +30,7 @@ def test_demo_export_import_due(
         assert result.exit_code == 0
         return result.output
 
-    assert "Guides: 3,247 new, 0 changed, 0 unchanged." in call("demo", "desk")
+    assert "Guides: 3,247 new, 0 changed, 0 unchanged." in call("demo", "knowledge")
     file = tmp_path / "guides.jsonl"
     call("knowledge", "export", str(file))
     assert len(file.read_bytes().splitlines()) == 3_247

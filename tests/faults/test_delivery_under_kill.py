@@ -32,8 +32,8 @@ from store.messages import MessageStore
 from tests.faults.delivery_worker import Config
 from tests.notifications.fcm_server import FcmServer, running_fcm_server
 
-MESSAGES = int(os.environ.get("MINTONG_KILL_MESSAGES", "2000"))
-KILLS = int(os.environ.get("MINTONG_KILLS", "4"))
+MESSAGES = int(os.environ.get("MINTONG_KILL_MESSAGES", "1200"))
+KILLS = int(os.environ.get("MINTONG_KILLS", "3"))
 BATCH = 250
 FULL = MESSAGES > 20_000
 DEAD_EVERY = 50
