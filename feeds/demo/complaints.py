@@ -56,13 +56,12 @@ _PLACES: Final = (
 
 
 class Story(Struct, frozen=True):
-    """One complaint: when it came, and what the unit `lead` answers."""
+    """One complaint: when it came, and what the unit in charge answers."""
 
     key: str
     at: datetime
     intake: Intake
     answer: str
-    lead: str
 
 
 def stories(units: UnitTree, now: datetime, count: int = COUNT, seed: int = SEED) -> Iterator[Story]:
@@ -74,7 +73,6 @@ def stories(units: UnitTree, now: datetime, count: int = COUNT, seed: int = SEED
     for number in range(count):
         centre = dice.choice(centres)
         class_code, text, answer = dice.choice(_MATTERS)
-        workers = units.select(centre.division_code, UnitKind.DEPARTMENT)
         days = dice.uniform(0.1, DAYS)
         place = f"{names.get(centre.division_code, '')}{dice.choice(_PLACES)}"
         kind = dice.choices(list(c.Kind), (1, 6, 1, 2))[0]
@@ -92,17 +90,20 @@ def stories(units: UnitTree, now: datetime, count: int = COUNT, seed: int = SEED
                 point=c.Point(round(dice.uniform(117.0, 119.4), 4), round(dice.uniform(24.6, 27.2), 4)),
             ),
             answer=answer,
-            lead=dice.choice(workers).id if workers else "",
         )
 
 
 async def play(complaints: Complaints, story: Story, *, now: datetime) -> None:
     """Let a story happen, as far as it has come by now; one that was played is played no further."""
-    centre = complaints.units().centre(story.intake.division_code)
-    if centre is None or not story.lead:
+    units, intake = complaints.units(), story.intake
+    centre = units.centre(intake.division_code)
+    responsible = units.responsible(
+        complaints.classes, intake.class_code or "", intake.division_code, first=1
+    )
+    if centre is None or not responsible:
         return
     seat = Actor(ActorRole.SEAT, account=_STAFF, unit=centre.id)
-    unit = Actor(ActorRole.UNIT, account=_STAFF, unit=story.lead)
+    unit = Actor(ActorRole.UNIT, account=_STAFF, unit=responsible[0].unit.id)
     complaint = await submit(complaints, None, seat, story.intake, story.key, now=story.at)
     if complaint.standing.version > 1:
         return
@@ -130,7 +131,7 @@ def _steps(
     outcome = dice.choices(list(c.Outcome), (7, 2, 1))[0]
     plan: list[tuple[timedelta, c.AnyStep, Actor]] = [
         (dice.uniform(0.2, 3) * _HOUR, accept, seat),
-        (dice.uniform(0.2, 5) * _HOUR, c.Dispatch(lead=story.lead), seat),
+        (dice.uniform(0.2, 5) * _HOUR, c.Dispatch(lead=unit.unit or ""), seat),
         (dice.uniform(1, 20) * _HOUR, c.TakeUp(), unit),
         (taken * _DAY, c.Answer(outcome=outcome, text=story.answer), unit),
         (dice.uniform(0.5, 8) * _HOUR, c.PassCheck(), seat),
