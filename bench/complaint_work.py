@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -28,7 +27,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from rich.console import Console
 
 from api.complaints import make_complaints
-from bench.complaint_reads import show
+from bench.complaint_reads import measure, show
 from domain import complaints as c
 from domain.access import Assurance, Role, Viewer
 from domain.complaint_desk import Queue
@@ -186,26 +185,6 @@ async def grow(world: World, size: int, console: Console) -> None:
     console.print(f"{size:,}: loaded in {time.perf_counter() - begun:.0f} s")
 
 
-async def measure(world: World, calls: int) -> dict[str, tuple[float, float]]:
-    """Ask every probe; give the median and the 99th percentile in milliseconds."""
-    found = {}
-    for name, probe in PROBES.items():
-        dice = random.Random(SEED)
-        for _ in range(10):
-            await probe(world, dice)
-        times = []
-        for _ in range(calls):
-            state, best = dice.getstate(), float("inf")
-            for _ in range(3):
-                dice.setstate(state)
-                begun = time.perf_counter()
-                await probe(world, dice)
-                best = min(best, time.perf_counter() - begun)
-            times.append(best * 1_000)
-        found[name] = (statistics.median(times), statistics.quantiles(times, n=100)[98])
-    return found
-
-
 async def explain(world: World, console: Console) -> None:
     """Print by which index the engine answers."""
     collection = world.database["complaints"]
@@ -236,7 +215,7 @@ async def run(sizes: list[int], calls: int) -> None:
             world = await make_world(mongodb["bench"], cipher, home)
             for size in sorted(sizes):
                 await grow(world, size, console)
-                results[size] = await measure(world, calls)
+                results[size] = await measure(world, PROBES, calls)
             await explain(world, console)
     show(results, console, PROBES)
 
