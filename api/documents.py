@@ -59,12 +59,6 @@ class BoundedCache(Generic[Value]):
         entry = self._entries.get(key)
         return None if entry is None else entry[0]
 
-    def pop(self, key: object) -> None:
-        """Forget a value; nothing happens when it is not there."""
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            self._size -= entry[1]
-
     def put(self, key: object, value: Value, size: int) -> None:
         """Keep a value of the given size and drop the least recently used; one too large is not kept."""
         if size > self._max_size:

@@ -151,10 +151,6 @@ class KnowledgeStore:
                 content = msgspec.convert(document["published"], GuideContent, strict=False)
                 yield document["_id"], content, document["published_at"]
 
-    async def has_any(self) -> bool:
-        """Tell whether there is any guide, in whatever state."""
-        return await self._guides.find_one({}, ("_id",)) is not None
-
     async def write_many(
         self, added: Sequence[tuple[Guide, GuideChange]], changed: Sequence[tuple[Guide, GuideChange]]
     ) -> ImportedGuides:
