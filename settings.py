@@ -218,6 +218,12 @@ class Settings(BaseSettings):
         description="Gateway that takes text messages; unset: a development inbox, none in production.",
     )
     sms_token: SecretStr = Field(default=SecretStr(""), description="Bearer token for that gateway.")
+    sms_daily: int = Field(
+        default=5,
+        ge=0,
+        le=100,
+        description="Messages a day that an account gets as text messages, codes and urgent ones aside.",
+    )
     wechat_app_id: str | None = Field(
         default=None, description="App id of the WeChat mini-program; unset: no sign-in by WeChat."
     )

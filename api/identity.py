@@ -115,6 +115,13 @@ async def keep_identity(identity: Identity, personal: tuple[PersonalStore, ...])
         await asyncio.sleep(_KEEP_S)
 
 
+def sms_gateway(settings: Settings) -> SmsGatewayConfig | None:
+    """Give the gateway for text messages; None where there is none."""
+    if settings.sms_url is None:
+        return None
+    return SmsGatewayConfig(settings.sms_url, settings.sms_token.get_secret_value())
+
+
 class NoMobileNetwork:
     """Stands where production has no mobile network: says so to whoever wants a code."""
 
@@ -129,9 +136,7 @@ async def open_senders(
 ) -> AsyncIterator[tuple[CodeSender, WechatLogin | None]]:
     """Open what brings codes to phones and what asks WeChat; None where WeChat is not configured."""
     async with AsyncExitStack() as stack:
-        gateway = None
-        if settings.sms_url is not None:
-            gateway = SmsGatewayConfig(settings.sms_url, settings.sms_token.get_secret_value())
+        gateway = sms_gateway(settings)
         sms: CodeSender = NoMobileNetwork()
         if gateway is not None or not settings.is_production:
             sms = await stack.enter_async_context(open_sms(gateway, redis, production=settings.is_production))

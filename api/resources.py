@@ -54,6 +54,7 @@ from store.open311_keys import Open311KeyStore
 from store.open311_requests import Open311RequestStore
 from store.preferences import PreferenceStore
 from store.public_complaints import PublicComplaintStore
+from store.sms_days import SmsDayStore
 from store.subscriptions import SubscriptionStore
 from store.units import UnitStore
 from store.wechat_grants import WechatGrantStore
@@ -166,6 +167,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                             devices.store,
                             devices.grants,
                             messages.preferences,
+                            SmsDayStore(mongodb[settings.database]),
                             DigestStore(mongodb[settings.database]),
                             attachments.store,
                             AccountComplaints(complaints),

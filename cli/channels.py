@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from api.identity import sms_gateway
 from notifications.channels.fcm import FcmConfig
 from notifications.channels.opening import ChannelsConfig
 from notifications.channels.wechat import WechatConfig
@@ -28,4 +29,6 @@ def channels_config(settings: Settings) -> ChannelsConfig:
         wechat,
         read_templates(settings.wechat_templates),
         settings.push_allowed_devices,
+        sms_gateway(settings),
+        settings.sms_daily,
     )

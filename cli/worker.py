@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import aclosing
 
 import uvloop
 
+from api.identity import kms_of
 from api.logs import configure_logging
 from cli.channels import channels_config
 from cli.chores import open_chores
 from notifications.channels.opening import open_channels
 from notifications.worker import WorkerConfig, ensure_indexes, run
 from settings import Settings
+from store.accounts import AccountStore
 from store.connections import open_mongodb, open_redis
+from store.encryption import FieldCipher
 
 _ANSWER_TIMEOUT_MS = 60_000
 
@@ -21,7 +25,8 @@ _ANSWER_TIMEOUT_MS = 60_000
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run a worker until `stop` is set.
 
-    Raises: ValueError when the settings name no engines or channels that cannot be opened.
+    Raises: ValueError when the settings name no engines or channels that cannot be opened;
+    store.encryption.MasterKeyError.
     """
     if settings.mongodb_uri is None or settings.redis_url is None:
         raise ValueError("the worker needs MONGODB_URI and REDIS_URL; `mintong run` starts embedded engines")
@@ -47,7 +52,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             database = mongodb[settings.database]
             await ensure_indexes(database)
             async with (
-                open_channels(channels_config(settings), database, redis) as channels,
+                aclosing(FieldCipher(mongodb, settings.database, kms_of(settings))) as cipher,
+                open_channels(
+                    channels_config(settings), database, redis, AccountStore(database, cipher)
+                ) as channels,
                 open_chores(settings, mongodb, redis) as chores,
             ):
                 await run(config, channels, stop, chores=chores)

@@ -23,6 +23,7 @@ MAX_GRANTS: Final = 20
 
 _DEVICE_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _TOKEN = re.compile(r"[A-Za-z0-9_:.\-]{1,4096}")
+_SMS_PREFIX: Final = "sms@"
 _APP_VERSION = re.compile(r"[0-9A-Za-z.+-]{1,32}")
 
 
@@ -41,6 +42,8 @@ class PushChannel(StrEnum):
 
     FCM = "fcm"
     WECHAT = "wechat"
+    SMS = "sms"
+    """No device: the phone of an account, for whoever allowed text messages (`sms_target`)."""
 
 
 class DeviceLocale(StrEnum):
@@ -76,6 +79,19 @@ class Target(Struct, frozen=True, gc=False):
     channel: PushChannel
     token: str
     locale: DeviceLocale
+
+
+def sms_target(account_id: str, locale: DeviceLocale) -> Target:
+    """Make the target of text messages to an account: there is one, known by the account.
+
+    It names no phone number, which only the channel reads. No app can register a device of such an id.
+    """
+    return Target(f"{_SMS_PREFIX}{account_id}", account_id, PushChannel.SMS, account_id, locale)
+
+
+def account_of_sms_target(target_id: str) -> str | None:
+    """Give the account of a target of text messages; None for the id of a device."""
+    return target_id.removeprefix(_SMS_PREFIX) if target_id.startswith(_SMS_PREFIX) else None
 
 
 class Device(Struct, frozen=True):

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import ClassVar
+
+
+class UpstreamFailure(StrEnum):
+    """Why another system did not do what it was asked."""
+
+    TRANSIENT = "TRANSIENT"
+    """Not now: it is away, busy or broken; the same call may succeed later."""
+    PERMANENT = "PERMANENT"
+    """Never in this form: the call, or how this installation is configured, has to change."""
 
 
 class DomainError(Exception):

@@ -290,7 +290,7 @@ class DeviceState(StrEnum):
     HELD = "H"
     """Waits for the end of the citizen's quiet hours or for their digest."""
     DROPPED = "O"
-    """The citizen's preferences say no."""
+    """The citizen's preferences say no, or the channel's daily limit for them is reached."""
     CANCELLED = "C"
 
 

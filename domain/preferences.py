@@ -14,6 +14,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from domain.errors import DomainError
+from domain.message_texts import Language
 
 SHANGHAI: Final = timezone(timedelta(hours=8), "Asia/Shanghai")
 """China has one time all year round."""
@@ -91,7 +92,8 @@ class QuietHours(Struct, frozen=True):
 class Preferences(Struct, frozen=True, omit_defaults=True):
     """What one account wants; `version` 0: it has never said.
 
-    `consents` by kind and way, `digests` by kind; what is missing is as it is for everybody.
+    `consents` by kind and way, `digests` by kind; what is missing is as it is for everybody. `language` is
+    that in which it was said last, in which text messages come: a phone number has no locale.
     """
 
     version: int = 0
@@ -99,6 +101,7 @@ class Preferences(Struct, frozen=True, omit_defaults=True):
     digests: dict[MessageKind, Digest] = field(default_factory=dict)
     quiet_hours: QuietHours | None = None
     updated_at: datetime | None = None
+    language: Language = Language.ZH
 
 
 class KindChange(Struct, frozen=True):
@@ -145,6 +148,11 @@ def is_given(preferences: Preferences, kind: MessageKind, way: NotificationWay) 
     """Tell whether messages of a kind may go out on a way."""
     consent = preferences.consents.get(kind, {}).get(way)
     return way in BY_DEFAULT if consent is None else consent.is_given
+
+
+def kinds_allowed(preferences: Preferences, way: NotificationWay) -> list[MessageKind]:
+    """List the kinds of messages that may go out on a way."""
+    return [kind for kind in MessageKind if is_given(preferences, kind, way)]
 
 
 def digest_of(preferences: Preferences, kind: MessageKind) -> Digest:
@@ -221,10 +229,15 @@ def decide(
 def decide_notice(
     ways: frozenset[NotificationWay], *, preferences: Preferences, now: datetime
 ) -> dict[NotificationWay, Decision]:
-    """Say what becomes of a digest itself, which was counted for these ways: quiet hours hold it, too."""
+    """Say what becomes of a digest itself, which was counted for these ways: quiet hours hold it, too.
+
+    A way that was refused for every kind since then is not used.
+    """
     quiet = quiet_until(preferences.quiet_hours, now)
     decision = SEND if quiet is None else Decision(Plan.HOLD, quiet)
-    return {way: decision if way in ways else DROP for way in NotificationWay}
+    return {
+        way: decision if way in ways and kinds_allowed(preferences, way) else DROP for way in NotificationWay
+    }
 
 
 def _when(kind: MessageKind, urgent: bool, preferences: Preferences, now: datetime) -> Decision:

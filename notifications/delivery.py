@@ -289,6 +289,8 @@ class Delivery:
             return DeviceState.SENT
         if receipt.outcome is Outcome.DEAD_TOKEN:
             return DeviceState.DEAD
+        if receipt.outcome is Outcome.LEFT_OUT:
+            return DeviceState.DROPPED
         if receipt.reason == "EXPIRED" or flight.message.is_expired(now):
             return DeviceState.EXPIRED
         if receipt.outcome is Outcome.REFUSED or attempts >= MAX_ATTEMPTS:
@@ -339,6 +341,7 @@ def _push(
         collapse_key=message.collapse_key,
         expires_at=message.expires_at,
         urgent=message.urgent,
+        language=language,
     )
 
 

@@ -7,9 +7,10 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from domain.devices import Target
+from domain.devices import Target, account_of_sms_target
 from domain.ids import SHARDS
 from store.devices import DeviceStore
+from store.preferences import PreferenceStore
 
 _FRESH_S: Final = 15.0
 _COUNT_AGAIN_S: Final = 60.0
@@ -19,10 +20,11 @@ _MOST: Final = 30_000
 
 
 class RecentDevices:
-    """Gives devices as they are in the store or were some seconds ago. Bounded."""
+    """Gives devices, and where text messages go, as they are or were some seconds ago. Bounded."""
 
-    def __init__(self, store: DeviceStore) -> None:
+    def __init__(self, store: DeviceStore, preferences: PreferenceStore) -> None:
         self._store = store
+        self._preferences = preferences
         self._count = 0
         self._counted_at = float("-inf")
         self._known: OrderedDict[str, tuple[float, Target]] = OrderedDict()
@@ -63,6 +65,10 @@ class RecentDevices:
                 found[each] = known[1]
             else:
                 missing.append(each)
+        by_sms = [account for each in missing if (account := account_of_sms_target(each)) is not None]
+        if by_sms:
+            found.update((each.id, each) for each in await self._preferences.list_sms_targets(by_sms))
+            missing = [each for each in missing if account_of_sms_target(each) is None]
         if missing and shards is not None and await self.is_by_shards(len(missing), *shards):
             await self._put_shards(*shards)
             found.update((id, self._known.pop(id)[1]) for id in missing if id in self._known)

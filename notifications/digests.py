@@ -10,15 +10,17 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
-from domain.devices import Device
+from domain.devices import Target
 from domain.ids import new_id
 from domain.message_texts import DigestNotice
 from domain.messages import Audience, Message, MessageState, new_message
+from domain.preferences import NotificationWay
 from notifications.queue import Job, JobQueue, Lane
 from store.deliveries import Chunk, DeliveryStore, first_chunk
 from store.devices import DeviceStore
 from store.digests import DigestStore, DueDigest
 from store.messages import MessageStore
+from store.preferences import PreferenceStore
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +40,7 @@ class Digests:
         messages: MessageStore,
         deliveries: DeliveryStore,
         devices: DeviceStore,
+        preferences: PreferenceStore,
         queue: JobQueue,
         channels: Collection[str],
         clock: Callable[[], datetime],
@@ -46,6 +49,7 @@ class Digests:
         self._messages = messages
         self._deliveries = deliveries
         self._devices = devices
+        self._preferences = preferences
         self._queue = queue
         self._channels = frozenset(channels)
         self._clock = clock
@@ -65,11 +69,13 @@ class Digests:
         messages = await self._messages.insert_many([_message(each, now) for each in due])
         accounts = [each.account for each in due]
         devices = await self._devices.list_for_accounts(accounts)
+        by_sms = await self._list_by_sms(due)
         new: list[Chunk] = []
         for account, message in zip(accounts, messages, strict=True):
             by_channel: dict[str, list[str]] = defaultdict(list)
-            for device in self._reachable(devices.get(account, ())):
-                by_channel[device.channel.value].append(device.id)
+            for target in (*(each.target for each in devices.get(account, ())), *by_sms.get(account, ())):
+                if target.channel.value in self._channels:
+                    by_channel[target.channel.value].append(target.id)
             new += [first_chunk(message.id, channel, ids) for channel, ids in by_channel.items()]
         await self._deliveries.insert_first(new, now=now)
         ids = [chunk.id for chunk in new]
@@ -77,8 +83,10 @@ class Digests:
             if not await self._queue.put(Job.DELIVER, ids[start : start + _PER_JOB], Lane.BULK):
                 return  # the sweeper finds them
 
-    def _reachable(self, devices: Sequence[Device]) -> list[Device]:
-        return [device for device in devices if device.channel.value in self._channels]
+    async def _list_by_sms(self, due: Sequence[DueDigest]) -> dict[str, list[Target]]:
+        """List where digests that are wanted by text message go, by account."""
+        wanted = [each.account for each in due if NotificationWay.SMS in each.ways]
+        return {each.account_id: [each] for each in await self._preferences.list_sms_targets(wanted)}
 
 
 def _message(digest: DueDigest, now: datetime) -> Message:

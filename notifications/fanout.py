@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from domain.devices import Target
+from domain.devices import PushChannel, Target
 from domain.ids import SHARDS, new_id
 from domain.messages import CHUNK_DEVICES, Message, MessageState, Step, StepNotAllowedError, due_part
 from notifications.devices import RecentDevices
@@ -28,6 +28,7 @@ from store.deliveries import Chunk, DeliveryStore, first_chunk
 from store.devices import DeviceStore
 from store.inbox import InboxStore
 from store.messages import ANNOUNCED_WITHIN, MessageStore
+from store.preferences import PreferenceStore
 from store.subscriptions import SubscriptionStore, shards_of_part
 
 log = structlog.get_logger(__name__)
@@ -61,6 +62,7 @@ class FanOut:
         deliveries: DeliveryStore,
         subscriptions: SubscriptionStore,
         devices: DeviceStore,
+        preferences: PreferenceStore,
         recent: RecentDevices,
         queue: JobQueue,
         redis: Redis,
@@ -72,6 +74,7 @@ class FanOut:
         self._deliveries = deliveries
         self._subscriptions = subscriptions
         self._devices = devices
+        self._preferences = preferences
         self._recent = recent
         self._queue = queue
         self._redis = redis
@@ -106,16 +109,18 @@ class FanOut:
         begun, now = time.perf_counter(), self._clock()
         of_account = {message.id: message.audience.account or "" for message in messages}
         targets = await self._targets_of(list(of_account.values()))
+        sms = await self._sms_of(messages)
         position = new_id(now)
         rows = [(of_account[message.id], message.id, message.kind) for message in messages]
         await self._inbox.insert(rows, position)
         new: list[Chunk] = []
         for message in messages:
-            by_channel = self._by_channel(targets[of_account[message.id]])
+            owned = targets[of_account[message.id]]
+            by_channel = self._by_channel([*owned, sms[message.id]] if message.id in sms else owned)
             new += [first_chunk(message.id, channel, ids) for channel, ids in by_channel.items()]
         await self._deliveries.insert_first(new, now=now)
         await self._messages.finish([message.id for message in messages], recipients=1)
-        self._recent.put(each for owned in targets.values() for each in owned)
+        self._recent.put([*(each for owned in targets.values() for each in owned), *sms.values()])
         await self._hand_over(Job.DELIVER, [chunk.id for chunk in new], Lane.EXPRESS, _PRIVATE_PER_JOB)
         await self._tell((account, message, position) for account, message, _ in rows)
         RECIPIENTS.inc(len(rows))
@@ -189,7 +194,12 @@ class FanOut:
             return _Part([], [])
         first, end = shards_of_part(number, message.splits)
         accounts = await self._subscriptions.list_accounts(message.audience.topics, first, end)
-        return _Part(accounts, await self._targets_of_part(accounts, first, end))
+        targets = await self._targets_of_part(accounts, first, end)
+        if PushChannel.SMS.value in self._channels:
+            targets += await self._preferences.list_sms_targets_in_shards(
+                frozenset(accounts), message.kind, first, end
+            )
+        return _Part(accounts, targets)
 
     async def _write_part(self, message: Message, part: _Part) -> bool:
         """Write one part; False when the fan-out of this message is not ours to go on with."""
@@ -219,6 +229,18 @@ class FanOut:
             return await self._devices.list_targets(frozenset(accounts), first, end)
         by_account = await self._targets_of(accounts)
         return [target for owned in by_account.values() for target in owned]
+
+    async def _sms_of(self, messages: Sequence[Message]) -> dict[str, Target]:
+        """Fetch where these private messages go as text messages, by message; most go nowhere."""
+        found: dict[str, Target] = {}
+        if PushChannel.SMS.value not in self._channels:
+            return found
+        for kind in {message.kind for message in messages}:
+            of_kind = {each.id: each.audience.account or "" for each in messages if each.kind == kind}
+            targets = await self._preferences.list_sms_targets(list(of_kind.values()), kind)
+            by_account = {target.account_id: target for target in targets}
+            found |= {id: by_account[account] for id, account in of_kind.items() if account in by_account}
+        return found
 
     async def _targets_of(self, accounts: Sequence[str]) -> dict[str, list[Target]]:
         found = await self._devices.list_for_accounts(accounts)

@@ -11,6 +11,7 @@ from domain.devices import PushChannel, Target
 from domain.message_texts import DigestNotice
 from domain.messages import DROP, SEND, Message, Verdict, VerdictKind
 from domain.preferences import (
+    BY_DEFAULT,
     Decision,
     MessageKind,
     NotificationWay,
@@ -25,6 +26,7 @@ from store.preferences import PreferenceStore
 _WAY_OF_CHANNEL: Final = {
     PushChannel.FCM.value: NotificationWay.PUSH,
     PushChannel.WECHAT.value: NotificationWay.WECHAT,
+    PushChannel.SMS.value: NotificationWay.SMS,
 }
 _NOBODY: Final = Preferences()
 _COUNT_AGAIN_S: Final = 5.0
@@ -48,7 +50,7 @@ class ByPreferences:
         """Give a verdict for each device, in their order."""
         way = _WAY_OF_CHANNEL.get(channel, NotificationWay.PUSH)
         accounts = dict.fromkeys(device.account_id for device in devices)
-        wanted = await self._of_accounts(list(accounts))
+        wanted = await self._of_accounts(list(accounts), way)
         common = _decide(message, way, _NOBODY, now)
         decisions = {
             account: _decide(message, way, wanted[account], now) if account in wanted else common
@@ -63,8 +65,9 @@ class ByPreferences:
             await self._digests.add(counted)
         return [_verdict(decisions[device.account_id]) for device in devices]
 
-    async def _of_accounts(self, accounts: list[str]) -> dict[str, Preferences]:
-        if len(accounts) > 1 and await self._nobody_has_any():
+    async def _of_accounts(self, accounts: list[str], way: NotificationWay) -> dict[str, Preferences]:
+        # Whoever is reached by a way that needs consent has preferences.
+        if len(accounts) > 1 and way in BY_DEFAULT and await self._nobody_has_any():
             return {}
         return await self._preferences.list_for_accounts(accounts)
 

@@ -33,6 +33,7 @@ from store.digests import DigestStore
 from store.inbox import InboxStore
 from store.messages import MessageStore
 from store.preferences import PreferenceStore
+from store.sms_days import SmsDayStore
 from store.subscriptions import SubscriptionStore
 from store.wechat_grants import WechatGrantStore
 from store.workers import WorkerStore
@@ -109,14 +110,15 @@ def make_worker(
     clock, kept = clock or _utc_now, kept or Kept()
     messages, deliveries = MessageStore(database, kept.inbox), DeliveryStore(database)
     inbox, workers = InboxStore(database), WorkerStore(database)
-    devices = DeviceStore(database)
-    recent, digests = RecentDevices(devices), DigestStore(database)
+    devices, preferences = DeviceStore(database), PreferenceStore(database)
+    recent, digests = RecentDevices(devices, preferences), DigestStore(database)
     fan_out = FanOut(
         messages,
         inbox,
         deliveries,
         SubscriptionStore(database),
         devices,
+        preferences,
         recent,
         queue,
         redis,
@@ -131,11 +133,11 @@ def make_worker(
         workers,
         channels,
         clock,
-        decide=decide or ByPreferences(PreferenceStore(database), digests),
+        decide=decide or ByPreferences(preferences, digests),
         concurrency=concurrency,
     )
     sweeper = Sweeper(messages, deliveries, workers, queue, fan_out, delivery, clock)
-    summaries = Digests(digests, messages, deliveries, devices, queue, channels, clock)
+    summaries = Digests(digests, messages, deliveries, devices, preferences, queue, channels, clock)
     retention = Retention(inbox, deliveries, devices, kept, clock)
     return Worker(queue, fan_out, delivery, sweeper, summaries, retention, workers)
 
@@ -149,6 +151,8 @@ async def ensure_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
         SubscriptionStore(database),
         DeviceStore(database),
         WechatGrantStore(database),
+        SmsDayStore(database),
+        PreferenceStore(database),
         DigestStore(database),
         WorkerStore(database),
     ):

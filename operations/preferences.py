@@ -9,6 +9,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from domain.message_texts import Language
 from domain.preferences import (
     KindChange,
     Preferences,
@@ -34,9 +35,12 @@ async def update_preferences(
     quiet_hours: QuietHours | Keep | None = KEEP,
     *,
     expected_version: int,
+    language: Language = Language.ZH,
     now: datetime,
 ) -> Preferences:
     """Change what an account wants, as it was at a version, and give it as it is then.
+
+    `language` is that of the request, in which text messages come from then on.
 
     Raises: domain.preferences.PreferencesConflictError, with the version there is, when it was changed
     meanwhile; InvalidQuietHoursError, DigestNotPossibleError. Nothing is changed then.
@@ -48,4 +52,5 @@ async def update_preferences(
     if not isinstance(quiet_hours, Keep):
         hours = None if quiet_hours is None else check_quiet_hours(quiet_hours)
         changed = replace(changed, quiet_hours=hours)
-    return await store.save(account, replace(changed, updated_at=now), expected=expected_version)
+    changed = replace(changed, updated_at=now, language=language)
+    return await store.save(account, changed, expected=expected_version)

@@ -13,6 +13,7 @@ from strawberry.types import Info
 
 from domain.access import SIGNED_IN
 from domain.ids import raw_id_of
+from domain.message_texts import Language
 from domain.messages import TopicKind
 from domain.preferences import MessageKind, Preferences
 from loaders.catalogue_search import check_first
@@ -275,6 +276,7 @@ async def _update(info: Info[Context, None], input: UpdatePreferencesInput) -> P
         [change.read() for change in input.kinds],
         KEEP if hours is strawberry.UNSET else None if hours is None else hours.read(),
         expected_version=input.expected_version,
+        language=Language(info.context.language),
         now=info.context.now,
     )
 

@@ -52,7 +52,8 @@ describe_enum(
     {
         "PUSH": "Notifications of the app; on unless refused.",
         "WECHAT": "Subscribe messages of the mini-program, for which WeChat asks, too; on unless refused.",
-        "SMS": "Text messages, where the installation sends any; off unless allowed.",
+        "SMS": "Text messages to the phone of the account with the neutral push text, some a day at most, "
+        "where the installation sends any; off unless allowed.",
     },
 )
 describe_enum(

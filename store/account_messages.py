@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from pymongo.asynchronous.database import AsyncDatabase
 
-from domain.devices import PushChannel
+from domain.devices import DeviceLocale, PushChannel, sms_target
 from domain.ids import shard_of
 from domain.messages import MAX_WINDOW
 from store.deliveries import KEPT, DeliveryStore
@@ -88,8 +88,7 @@ class AccountMessages:
     async def _forget_devices(self, account_id: str, now: datetime) -> int:
         """Take an account's devices out of the deliveries of broadcasts, also of those it has deleted."""
         devices = [device.id for device in await self._devices.list_for_account(account_id)]
-        if not devices:
-            return 0
+        devices.append(sms_target(account_id, DeviceLocale.ZH).id)
         shard = shard_of(account_id)
         broadcasts = await self._broadcasts.list_broadcasts(since=now - self._kept - MAX_WINDOW)
         parts = [(message, part_of_shard(shard, splits)) for message, splits in broadcasts if splits]

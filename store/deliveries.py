@@ -386,8 +386,8 @@ def _settled(chunk: Chunk, now: datetime) -> Document:
         value = getattr(chunk, name)
         if value:
             change[name] = value
-        elif name == "due":
-            unset["due"] = ""
+        elif name in ("due", "reasons"):
+            unset[name] = ""
     if _OPEN.isdisjoint(chunk.states):
         change["state"] = ChunkState.DONE.value
         unset["wake_at"] = ""

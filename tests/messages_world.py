@@ -11,7 +11,7 @@ from typing import Any
 from domain.devices import Device, DeviceLocale, Platform, PushChannel
 from domain.message_texts import AirLevel, AirQuality, ApplicationProgress, ApplicationStep
 from domain.messages import Message
-from notifications.channels.base import Outcome, Push, Receipt
+from notifications.channels.base import Channel, Outcome, Push, Receipt
 from notifications.outbox import Outbox
 from notifications.queue import JobQueue, Lane
 from notifications.recent import RecentMessages
@@ -47,17 +47,18 @@ class KeepingChannel:
 
 
 class MessagesWorld:
-    """One database, one worker, two channels."""
+    """One database, one worker, three channels; another one in `channels` takes the place of its name."""
 
     def __init__(self, database: Any, redis: Any, queue: JobQueue) -> None:
         self.now = NOW
         self.database = database
-        self.fcm, self.wechat = KeepingChannel("fcm"), KeepingChannel("wechat")
+        self.fcm, self.wechat, self.sms = (KeepingChannel(name) for name in ("fcm", "wechat", "sms"))
+        self.channels: dict[str, Channel] = {each.name: each for each in (self.fcm, self.wechat, self.sms)}
         self.worker: Worker = make_worker(
             database,
             redis,
             queue,
-            {"fcm": self.fcm, "wechat": self.wechat},
+            self.channels,
             clock=lambda: self.now,
         )
         self.devices = DeviceStore(database)
@@ -71,7 +72,7 @@ class MessagesWorld:
             deliveries=DeliveryStore(database),
             subscriptions=SubscriptionStore(database),
             preferences=PreferenceStore(database),
-            channels=("fcm", "wechat"),
+            channels=("fcm", "wechat", "sms"),
         )
 
     async def device(
@@ -96,8 +97,9 @@ class MessagesWorld:
         """Give and forget what went out: channel and text."""
         told = [("fcm", push.body) for push in self.fcm.pushes]
         told += [("wechat", push.body) for push in self.wechat.pushes]
-        self.fcm.pushes.clear()
-        self.wechat.pushes.clear()
+        told += [("sms", push.body) for push in self.sms.pushes]
+        for channel in (self.fcm, self.wechat, self.sms):
+            channel.pushes.clear()
         return told
 
 

@@ -9,13 +9,16 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from domain.message_texts import Language
+
 
 class Push(Struct, frozen=True):
     """One message for one device; `title` and `body` are the public text, without personal data.
 
-    `token` is what the channel's provider addresses: an FCM registration token, a WeChat openid. A phone
+    `token` is what the channel addresses: an FCM registration token, a WeChat openid, for text messages an
+    account, whose phone number only the channel reads. A phone
     shows one of several pushes with the same `collapse_key`. `expires_at` is UTC; None: the provider's
-    longest time. `urgent` wakes a sleeping phone.
+    longest time. `urgent` wakes a sleeping phone. `language` is that of the texts.
     """
 
     device_id: str
@@ -26,6 +29,7 @@ class Push(Struct, frozen=True):
     collapse_key: str
     expires_at: datetime | None
     urgent: bool
+    language: Language = Language.ZH
 
 
 class Outcome(StrEnum):
@@ -39,6 +43,8 @@ class Outcome(StrEnum):
     """Not now; the same push may succeed later."""
     REFUSED = "REFUSED"
     """Never in this form; sending it again does not help."""
+    LEFT_OUT = "LEFT_OUT"
+    """Not sent, as a rule of ours asks: nothing has failed."""
 
 
 class Receipt(Struct, frozen=True):

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from sms_gateway import open_gateway
 
 from notifications.channels.sms import (
     INBOX_LIFE,
@@ -33,7 +30,7 @@ def test_the_development_inbox_keeps_the_last_messages_for_a_while(redis_url: st
             sms = DevelopmentSms(redis, production=False, write=lines.append)
             assert await sms.list_sent() == []
             for number in range(INBOX_SIZE + 5):
-                await sms.send("13800000000", f"text {number}")
+                await sms.send("13800000000", f"text {number}", "zh", "k")
             await sms.send_code("13900000000", "123456", "zh")
             await sms.send_code("13900000000", "654321", "en")
             sent = await sms.list_sent()
@@ -82,50 +79,26 @@ def test_without_redis_nobody_is_told_that_a_code_was_sent() -> None:
     asyncio.run(main())
 
 
-@asynccontextmanager
-async def gateway(status: str) -> AsyncIterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
-    """A gateway that keeps (authorization, message) and answers with one status, or with nothing."""
-    kept: list[tuple[str, dict[str, Any]]] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        headers = dict(line.lower().split(": ", 1) for line in head.strip().split("\r\n")[1:])
-        body = await reader.readexactly(int(headers["content-length"]))
-        kept.append((headers["authorization"], json.loads(body)))
-        if status:
-            writer.write(f"HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/send", kept
-
-
 def test_a_gateway_gets_code_and_text(redis_url: str) -> None:
     async def main(redis: Redis) -> None:
         async with (
-            gateway("202 Accepted") as (url, kept),
-            open_sms(SmsGatewayConfig(url, "key"), redis, production=True) as sms,
+            open_gateway() as gateway,
+            open_sms(SmsGatewayConfig(gateway.url, "key"), redis, production=True) as sms,
         ):
             await sms.send_code("13800000000", "123456", "en")
-            await sms.send("13800000000", "您好")
-        assert kept == [
-            (
-                "bearer key",
-                {
-                    "phone": "13800000000",
-                    "text": code_text("123456", "en"),
-                    "kind": "code",
-                    "language": "en",
-                    "code": "123456",
-                },
-            ),
-            (
-                "bearer key",
-                {"phone": "13800000000", "text": "您好", "kind": "text", "language": "zh", "code": None},
-            ),
+            await sms.send("13800000000", "您好", "zh", "k1")
+        assert [each.body for each in gateway.asked] == [
+            {
+                "phone": "13800000000",
+                "text": code_text("123456", "en"),
+                "kind": "code",
+                "language": "en",
+                "code": "123456",
+            },
+            {"phone": "13800000000", "text": "您好", "kind": "text", "language": "zh", "code": None},
         ]
+        assert {each.authorization for each in gateway.asked} == {"Bearer key"}
+        assert [each.key for each in gateway.asked] == [None, "k1"]
 
     async def with_redis() -> None:
         async with open_redis(redis_url, 5000) as redis:
@@ -137,11 +110,11 @@ def test_a_gateway_gets_code_and_text(redis_url: str) -> None:
 @pytest.mark.parametrize("status", ["500 Internal Server Error", "403 Forbidden", ""])
 def test_a_gateway_that_fails_is_asked_once_and_its_error_shows_no_code(status: str, redis_url: str) -> None:
     async def main() -> None:
-        async with open_redis(redis_url, 5000) as redis, gateway(status) as (url, kept):
-            async with open_sms(SmsGatewayConfig(url, "key"), redis, production=True) as sms:
+        async with open_redis(redis_url, 5000) as redis, open_gateway(status) as gateway:
+            async with open_sms(SmsGatewayConfig(gateway.url, "key"), redis, production=True) as sms:
                 with pytest.raises(SmsError) as caught:
                     await sms.send_code("13800000000", "123456", "zh")
-            assert len(kept) == 1
+            assert len(gateway.asked) == 1
             assert "123456" not in str(caught.value)
             assert caught.value.__cause__ is None
 

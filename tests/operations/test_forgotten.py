@@ -19,8 +19,9 @@ from api.resources import open_resources
 from domain.access import Viewer
 from domain.complaint_drafts import DraftContent
 from domain.devices import DeviceLocale, Platform
-from domain.preferences import Digest, KindChange, MessageKind, QuietHours
+from domain.preferences import Digest, KindChange, MessageKind, NotificationWay, QuietHours
 from notifications.channels.sms import DevelopmentSms
+from notifications.channels.sms_messages import SmsMessageChannel
 from operations import account as operations
 from operations import privacy
 from operations.account import SignedIn
@@ -31,6 +32,7 @@ from operations.preferences import update_preferences
 from operations.tokens import read_claims, viewer_of_claims
 from resolvers.context import Stores
 from settings import Settings
+from store.sms_days import SmsDayStore
 
 _OPTIONS: CodecOptions[Any] = CodecOptions(uuid_representation=STANDARD)
 TOPIC = "division:350200"
@@ -118,7 +120,11 @@ async def live_and_be_forgotten(stores: Stores, world: Any, redis: Any) -> None:
     await update_preferences(
         messages.preferences,
         account,
-        [KindChange(MessageKind.AUTHORITY, digest=Digest.DAILY)],
+        [
+            KindChange(MessageKind.AUTHORITY, digest=Digest.DAILY),
+            KindChange(MessageKind.APPLICATION_PROGRESS, {NotificationWay.SMS: True}),
+            KindChange(MessageKind.AIR_QUALITY, {NotificationWay.SMS: True}),
+        ],
         QuietHours(1320, 420),
         expected_version=0,
         now=NOW,
@@ -127,6 +133,8 @@ async def live_and_be_forgotten(stores: Stores, world: Any, redis: Any) -> None:
     for each in (account, others.account.id):
         content = DraftContent(text="水管爆裂")
         await save_draft(drafts, each, "form-0001", content, expected_version=0, now=NOW)
+    days = SmsDayStore(world.database)
+    world.channels["sms"] = SmsMessageChannel(sms, identity.accounts, days, daily=5)
     await world.run(await send_message(messages.outbox, account, PROGRESS, "application:a1:1", now=NOW))
     await world.run(await broadcast(messages.outbox, [TOPIC], AIR, "air:350200:1", now=NOW))
 
@@ -142,6 +150,7 @@ async def live_and_be_forgotten(stores: Stores, world: Any, redis: Any) -> None:
         "subscriptions": 1,
         "preferences": 1,
         "messages": 2,
+        "sms_days": 1,
         "complaint_drafts": 1,
     }
     assert waiting.id
@@ -162,8 +171,9 @@ async def live_and_be_forgotten(stores: Stores, world: Any, redis: Any) -> None:
     assert await drafts.count(others.account.id, now=NOW) == 1
     # A message that was on its way finds nobody.
     world.told()
+    shown = len(await sms.list_sent())
     await world.run(waiting)
-    assert world.told() == []
+    assert (world.told(), len(await sms.list_sent())) == ([], shown)
     after = await everything(world.database, redis, prefixes)
     assert not any(
         account.encode() in document for name in ("inbox", "deliveries") for document in after[name]

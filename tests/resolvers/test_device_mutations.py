@@ -121,6 +121,7 @@ def test_what_is_no_device_changes_nothing(mongodb_uri: str, database_name: str)
     async def work(ask: Ask, devices: Devices) -> None:
         for changes, field in (
             ({"deviceId": "short"}, "deviceId"),
+            ({"deviceId": "sms@0123456789abcdef01234567"}, "deviceId"),
             ({"token": None}, "token"),
             ({"token": "x" * 4097}, "token"),
             ({"appVersion": "1 0"}, "appVersion"),
