@@ -155,7 +155,7 @@ def _outcome(result: Result) -> Outcome:
     policy, stored = result.policy, result.stored
     cache_control = policy.header() if policy.is_cacheable else None
     if stored is not None:
-        found = stored if result.data is None else None
+        found = stored if result.row is None else None
         return Outcome(stored.body, cache_control=cache_control, tag=stored.etag, stored=found)
     return Outcome(result.body, cache_control=cache_control)
 

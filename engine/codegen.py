@@ -20,9 +20,11 @@ from engine import batches, runtime
 from engine.completions import completion_of
 from engine.markers import Rest
 from engine.plan import BATCH, PLAIN, RESOLVER, TYPENAME, FieldPlan, LevelPlan
+from engine.rows import Instants, row_class
 from engine.vetting import LISTS
 
 _STRING_LIKE = frozenset({"String", "ID"})
+_INSTANTS = Instants()
 
 
 class SourceWriter:
@@ -44,6 +46,7 @@ class SourceWriter:
             "complete_batch": batches.complete_batch,
             "complete_column": runtime.complete_column,
             "datetime": datetime,
+            "instants": _INSTANTS,
             "leaf": runtime.leaf,
             "leaf_list": runtime.leaf_list,
             "nullable_leaf": runtime.nullable_leaf,
@@ -198,15 +201,15 @@ class SourceWriter:
         ]
 
     def _row(self, level: LevelPlan) -> str:
-        items = []
+        values = []
         for plan in level.fields:
             if plan.kind == TYPENAME:
-                items.append(f"{plan.key!r}: {level.type.name!r}")
+                values.append(repr(level.type.name))
             elif is_simple(plan):
-                items.append(f"{plan.key!r}: {self._value(plan.output, self._access(plan))}")
+                values.append(self._value(plan.output, self._access(plan)))
             else:
-                items.append(f"{plan.key!r}: v{plan.order}")
-        return f"{{{', '.join(items)}}}"
+                values.append(f"v{plan.order}")
+        return f"{self._const(row_class(tuple(level.by_key)), 'Row')}({', '.join(values)})"
 
     def _rows(self, level: LevelPlan, columns: list[FieldPlan]) -> str:
         names = [f"c{plan.order}" for plan in columns]
@@ -257,10 +260,9 @@ class SourceWriter:
                 return f"(v if {test.replace('v.', f'{bound}.', 1)} else leaf(v, {kind}))"
             return f"(v if {bound} is None or {test} else leaf(v, {kind}))"
         if inner.extensions.get("strawberry-definition") is base_scalars.DateTimeDefinition:
-            # orjson writes these as isoformat does, in a tenth of the time.
-            test = "(v.tzinfo is UTC or v.tzinfo is None)"
-            usual = f"{bound if non_null else 'v'}.__class__ is datetime and {test}"
-            return f"(v if {'' if non_null else f'{bound} is None or '}{usual} else leaf(v, {kind}))"
+            usual = f"{bound if non_null else 'v'}.__class__ is datetime and v.tzinfo is UTC"
+            checked = f"instants[v] if {usual} else leaf(v, {kind})"
+            return f"({checked})" if non_null else f"(None if {bound} is None else {checked})"
         cls, expression_of = self._usual(inner)
         if expression_of is None:
             return f"{'' if non_null else 'nullable_'}leaf({expression}, {kind})"

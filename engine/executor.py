@@ -33,6 +33,7 @@ from engine.plan import Column, OperationPlan, UnsupportedError
 from engine.recovery import nulls_root, recover
 from engine.responses import ResponseCache, ResponseKey, SharedStore, StoredResponse, shared_key
 from engine.result import FormatError, Result, dump, vary_of
+from engine.rows import fields_of, plain
 from engine.runtime import Run, awaited, begin, run_level
 from engine.values import VariableReader, has_nested_variables
 
@@ -303,17 +304,17 @@ class Engine:
     async def _run_steps(self, run: Run) -> Result:
         data: dict[str, Any] = {}
         for step in run.plan.steps:
-            data.update((await run_level(step, [run.root], run, None))[0])
+            data.update(fields_of((await run_level(step, [run.root], run, None))[0]))
             if run.failures and nulls_root(run):
                 break
         return await self._finish(run, [data])
 
     async def _finish(self, run: Run, rows: Column | Rest) -> Result:
-        data: dict[str, Any] | None = (await awaited(rows))[0]
-        errors: list[GraphQLError] = []
-        if run.failures:
-            data, errors = await recover(run, data)
-        return Result(data, errors, policy=run.plan.policy, _format=self._format)
+        row = (await awaited(rows))[0]
+        if not run.failures:
+            return Result(row, policy=run.plan.policy, _format=self._format)
+        data, errors = await recover(run, plain(row))
+        return Result(None, data, errors, policy=run.plan.policy, _format=self._format)
 
     def _kept(
         self, prepared: Prepared, operation: PreparedOperation, run: Run, scope: RequestScope
@@ -350,7 +351,7 @@ class Engine:
             return result
 
         def settle(result: Result) -> Result:
-            if not result.errors and result.data is not None:
+            if not result.errors and result.row is not None:
                 result.stored = keep(result.body, policy.max_age_s)
             return result
 
@@ -409,7 +410,7 @@ class Engine:
                 operation_extensions=extensions,
             )
             given = await outcome if is_awaitable(outcome) else outcome  # type: ignore[assignment, misc]
-        result = Result(given.data, list(given.errors or ()), reason=reason, _format=self._format)
+        result = Result(None, given.data, list(given.errors or ()), reason=reason, _format=self._format)
         result.extensions = getattr(given, "extensions", None) or None
         if explain:
             result.explanation = Explanation(
@@ -418,7 +419,7 @@ class Engine:
         return result
 
     def _refuse(self, errors: list[GraphQLError]) -> Result:
-        return Result(None, errors, executed=False, _format=self._format)
+        return Result(None, None, errors, executed=False, _format=self._format)
 
     async def _explained(self, operation: PreparedOperation, run: Run) -> Result:
         run.notes = []

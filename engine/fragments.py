@@ -10,19 +10,20 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
-import orjson
+from msgspec import Raw
 
 from engine.frames import SUBSET
 from engine.keys import UnfreezableError, freeze
 from engine.markers import Rest
 from engine.plan import Column, FragmentKey, Frame, LevelPlan
+from engine.result import dump_rows
 from engine.runtime import Run, begin_plain
 
 _ENTRY_BYTES = 400
 """Counted for each entry beside its JSON: the key, the objects around it, its place in the queue."""
 _TABLE_BYTES = 1024
 _MAX_GENERATIONS = 2
-_EMPTY: dict[Any, orjson.Fragment] = {}
+_EMPTY: dict[Any, Raw] = {}
 
 
 class RequestScope(NamedTuple):
@@ -39,11 +40,11 @@ class _Generation:
     __slots__ = ("bytes", "queue", "tables")
 
     def __init__(self) -> None:
-        self.tables: dict[tuple[Hashable, ...], dict[Any, orjson.Fragment]] = {}
+        self.tables: dict[tuple[Hashable, ...], dict[Any, Raw]] = {}
         self.queue: deque[tuple[tuple[Hashable, ...], Any, int]] = deque()
         self.bytes = 0
 
-    def put(self, table_key: tuple[Hashable, ...], key: Any, fragment: orjson.Fragment, size: int) -> None:
+    def put(self, table_key: tuple[Hashable, ...], key: Any, fragment: Raw, size: int) -> None:
         table = self.tables.get(table_key)
         if table is None:
             table = self.tables[table_key] = {}
@@ -129,14 +130,13 @@ class FragmentCache:
         return run_cached
 
     def _keep(self, generation: _Generation, table_key: tuple[Hashable, ...], key: Any, row: Any) -> Any:
-        if row.__class__ is not dict:
+        if row is None:
             return row
         try:
-            # orjson leaves some 4 KB allocated behind each of its results; a copy holds what it needs.
-            body = bytes(memoryview(orjson.dumps(row)))
+            body = dump_rows(row)
         except TypeError:
             return row
-        fragment = orjson.Fragment(body)
+        fragment = Raw(body)
         generation.put(table_key, key, fragment, len(body) + _ENTRY_BYTES)
         while self.bytes > self.max_bytes:
             oldest = next(iter(self._generations))

@@ -28,6 +28,7 @@ from engine.frames import extend, field_paths, level_paths
 from engine.markers import Failed, Items, Late
 from engine.plan import BATCH, FieldPlan, LevelPlan
 from engine.relation import SharedLoader
+from engine.rows import plain
 from engine.runtime import Run
 
 _LAST = 1 << 60
@@ -186,7 +187,7 @@ class _Script:
         for level_frame, rows in run.ready:
             for paths, row in zip(level_paths(level_frame), rows, strict=True):
                 if row is not None:
-                    self.ready.update((path, row) for path in paths if path is not None)
+                    self.ready.update((path, plain(row)) for path in paths if path is not None)
 
     def _read_batches(self, run: Run) -> None:
         loaders: dict[Any, tuple[SharedLoader, dict[Any, Any]]] = {}

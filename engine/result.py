@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
+import msgspec
 import orjson
 from graphql import GraphQLError
 from msgspec import Struct
@@ -14,6 +14,7 @@ from msgspec import Struct
 from engine.explain import Explanation
 from engine.policy import PRIVATE, CachePolicy
 from engine.responses import StoredResponse, etag_of
+from engine.rows import Row, Unusual, plain
 
 FormatError = Callable[[GraphQLError], Mapping[str, Any]]
 
@@ -21,13 +22,14 @@ FormatError = Callable[[GraphQLError], Mapping[str, Any]]
 class Result(Struct, eq=False):
     """The answer to one request.
 
-    `data` is what orjson writes as the answer's data, or None; not set where stored bytes answer. Entities
-    may be `orjson.Fragment`s, instants `datetime`s. `reason` says why graphql-core ran the operation; None
-    where compiled code did. `executed` is false where the request failed before execution (parsing,
-    validation, limits, variables).
+    `row` is what compiled code made without an error, `completed` the data where that is not all of it; both
+    are None where stored bytes answer. `reason` says why graphql-core ran the operation; None where compiled
+    code did. `executed` is false where the request failed before execution (parsing, validation, limits,
+    variables).
     """
 
-    data: Any
+    row: Any
+    completed: Any = None
     errors: list[GraphQLError] = []
     reason: str | None = None
     policy: CachePolicy = PRIVATE
@@ -39,13 +41,20 @@ class Result(Struct, eq=False):
     _format: FormatError = GraphQLError.formatted.fget  # type: ignore[attr-defined]
 
     @property
+    def data(self) -> Any:
+        """Return what orjson writes as the answer's data, or None; entities may be `orjson.Fragment`s."""
+        return self.completed if self.row is None else plain(self.row)
+
+    @property
     def body(self) -> bytes:
         """Return the JSON of the answer."""
         if self.stored is not None:
             return self.stored.body
         if self._body is None:
-            usual = self.executed and not (self.errors or self.extensions)
-            self._body = dump({"data": self.data} if usual else self.payload())
+            if self.row is None or self.extensions:
+                self._body = dump(self.payload())
+            else:
+                self._body = dump_rows(_Answer(self.row))
         return self._body
 
     @property
@@ -78,6 +87,30 @@ class Result(Struct, eq=False):
         return payload
 
 
+class _Answer(Row):
+    """An answer without errors."""
+
+    data: Any
+
+
+def dump_rows(rows: Any) -> bytes:
+    """Return the JSON of what compiled code made."""
+    try:
+        return _ENCODE(rows)
+    except (TypeError, UnicodeEncodeError):
+        return dump(plain(rows))
+
+
+def _unusual(value: Any) -> msgspec.Raw:
+    """Write what msgspec does not, or should not, write by itself."""
+    if value.__class__ is not Unusual:
+        raise TypeError(f"Type is not JSON serializable: {type(value).__name__}")
+    return msgspec.Raw(dump(value.value))
+
+
+_ENCODE = msgspec.json.Encoder(enc_hook=_unusual).encode
+
+
 def dump(payload: Any) -> bytes:
     """Return JSON bytes; the standard library writes what orjson refuses (huge integers, surrogates)."""
     try:
@@ -87,7 +120,7 @@ def dump(payload: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, orjson.Fragment | datetime):
+    if isinstance(value, orjson.Fragment):
         return orjson.loads(orjson.dumps(value))
     raise TypeError(f"Type is not JSON serializable: {type(value).__name__}")
 

@@ -25,6 +25,7 @@ from engine import vetting
 from engine.frames import PLACES, field_paths, level_paths
 from engine.markers import FAILED, Batch, Failed, Items, Late, OddValueError, Rest
 from engine.plan import BATCH, PLAIN, TYPENAME, Column, FieldPlan, Frame, LevelPlan, OperationPlan
+from engine.rows import written
 
 _background: set[asyncio.Future[Any]] = set()
 
@@ -455,7 +456,7 @@ async def _complete_leaves(
             results[i] = FAILED if outcome.__class__ is Failed else outcome.value
             if outcome.__class__ is Failed:
                 run.failures.append((frame, *where[i], outcome.error))
-    return results
+    return [result if result is FAILED else written(result) for result in results]
 
 
 async def _complete_objects(
@@ -575,7 +576,7 @@ def leaf(value: Any, type_: Any) -> Any:
     result = type_.coerce_output_value(value)
     if result.__class__ not in vetting.PLAIN_CLASSES and vetting.is_odd(result):
         raise OddValueError
-    return result
+    return written(result)
 
 
 def nullable_leaf(value: Any, type_: Any) -> Any:
