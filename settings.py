@@ -212,6 +212,16 @@ class Settings(BaseSettings):
         pattern=r"^https?://",
         description="Where that issuer publishes its keys; needed with it.",
     )
+    identity_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Register that verifies real names, https in production; unset: invented people, none in "
+        "production.",
+    )
+    identity_token: SecretStr = Field(default=SecretStr(""), description="Bearer token for that register.")
+    identity_timeout_s: float = Field(
+        default=3, gt=0, le=4, description="Longest wait for that register, which is asked twice at most."
+    )
     sms_url: str | None = Field(
         default=None,
         pattern=r"^https?://",

@@ -18,7 +18,7 @@ from api.auth import Authenticator, EndedSessions
 from api.jwks import OutsideKeys
 from notifications.channels.sms import SmsGatewayConfig, open_sms
 from notifications.channels.wechat import WechatConfig, open_wechat
-from operations.account import CodeSender, Identity, WechatLogin
+from operations.account import CodeSender, Identity, IdentityRegister, WechatLogin
 from operations.privacy import PersonalStore, finish_deletions
 from operations.tokens import Issuer, KeyRing
 from settings import Settings
@@ -28,6 +28,7 @@ from store.codes import CodeStore
 from store.demo_residents import DemoRegister
 from store.encryption import FieldCipher, Kms, MasterKeyError, local_kms
 from store.gate import Gate
+from store.identity_register import RegisterConfig, open_register
 from store.secrets import SecretStore
 from store.sessions import SessionStore
 from store.signing_keys import SigningKeyStore
@@ -75,6 +76,7 @@ def make_identity(
     cipher: FieldCipher,
     sms: CodeSender,
     wechat: WechatLogin | None,
+    register: IdentityRegister | None = None,
 ) -> Identity:
     """Put together what signing in needs; nothing is sent to the engines yet."""
     database = mongodb[settings.database]
@@ -90,7 +92,7 @@ def make_identity(
         redis=redis,
         sms=sms,
         wechat=wechat,
-        register=None if settings.is_production else DemoRegister(),
+        register=register,
     )
 
 
@@ -128,6 +130,23 @@ class NoMobileNetwork:
     async def send_code(self, phone: str, code: str, language: str) -> None:
         """Refuse. Raises: OSError."""
         raise OSError("no SMS channel is configured")
+
+
+@asynccontextmanager
+async def open_identity_register(settings: Settings) -> AsyncIterator[IdentityRegister | None]:
+    """Open the register of residents; without one the demo's in development, None in production.
+
+    Raises: ValueError when personal data would go to it unencrypted in production.
+    """
+    if settings.identity_url is None:
+        yield None if settings.is_production else DemoRegister()
+        return
+    if settings.is_production and not settings.identity_url.startswith("https://"):
+        raise ValueError("MINTONG_IDENTITY_URL must be https in production")
+    token = settings.identity_token.get_secret_value()
+    config = RegisterConfig(settings.identity_url, token, settings.identity_timeout_s)
+    async with open_register(config) as register:
+        yield register
 
 
 @asynccontextmanager

@@ -14,7 +14,13 @@ from redis.asyncio import Redis
 from api.auth import Authenticator, EndedSessions
 from api.complaints import make_complaints
 from api.health import Probe
-from api.identity import kms_of, make_authenticator, make_identity, open_senders
+from api.identity import (
+    kms_of,
+    make_authenticator,
+    make_identity,
+    open_identity_register,
+    open_senders,
+)
 from api.media_opening import open_attachments
 from api.views import WriteViews
 from domain.devices import PushChannel
@@ -82,7 +88,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
     Engines that are away delay nothing: the newest snapshot on this disk serves meanwhile.
 
-    Raises: ValueError when the settings name no engines, or half an outside issuer;
+    Raises: ValueError when the settings name no engines, half an outside issuer, or a register without TLS;
     store.encryption.MasterKeyError, and what `api.complaints` raises.
     """
     if settings.mongodb_uri is None or settings.redis_url is None:
@@ -102,9 +108,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             async with (
                 aclosing(FieldCipher(mongodb, settings.database, kms)) as cipher,
                 open_senders(settings, redis) as (sms, wechat),
+                open_identity_register(settings) as register,
                 _open_messages(settings, mongodb[settings.database]) as messages,
             ):
-                identity = make_identity(settings, mongodb, redis, cipher, sms, wechat)
+                identity = make_identity(settings, mongodb, redis, cipher, sms, wechat, register)
                 ended = EndedSessions(identity.sessions, redis)
                 devices = Devices(
                     DeviceStore(mongodb[settings.database]),

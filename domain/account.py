@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from domain.access import Assurance, Role
 from domain.catalogue import division_code
-from domain.errors import DomainError
+from domain.errors import DomainError, UpstreamFailure
 from domain.identifiers import company_code
 
 CODE_LIFE: Final = timedelta(minutes=5)
@@ -92,9 +92,13 @@ class IdentityAlreadyVerifiedError(DomainError):
 
 
 class IdentityServiceError(DomainError):
-    """Identities cannot be verified at present."""
+    """Identities cannot be verified at present; `failure` says, not to the client, whether waiting helps."""
 
     code = "IDENTITY_SERVICE_UNAVAILABLE"
+
+    def __init__(self, failure: UpstreamFailure = UpstreamFailure.PERMANENT) -> None:
+        super().__init__()
+        self.failure = failure
 
 
 class WechatSignInError(DomainError):

@@ -103,7 +103,8 @@ class SignInLimits(Struct, frozen=True):
     wrong_per_phone: tuple[str, ...] = ("10 per 1 hour",)
     wrong_per_device: tuple[str, ...] = ("20 per 1 hour",)
     wrong_per_address: tuple[str, ...] = ("100 per 1 hour",)
-    verifications_per_account: tuple[str, ...] = ("5 per 1 day",)
+    verifications_per_account: tuple[str, ...] = ("20 per 1 day",)
+    mismatches_per_account: tuple[str, ...] = ("5 per 1 day",)
 
 
 class Client(Struct, frozen=True):
@@ -474,11 +475,15 @@ async def verify_identity(
     if identity.register is None:
         raise IdentityServiceError
     pepper = await identity.secrets.get("codes")
-    windows = _windows(pepper, "verify", (identity.limits.verifications_per_account, account.id))
-    wait_s = await identity.gate.enter(windows)
+    limits = identity.limits
+    tries = _windows(pepper, "verify", (limits.verifications_per_account, account.id))
+    # A register that is away costs nobody the tries that are there against guessing.
+    wrong = _windows(pepper, "mismatch", (limits.mismatches_per_account, account.id))
+    wait_s = await identity.gate.wait_s(wrong) or await identity.gate.enter(tries)
     if wait_s:
         raise TooManyRequestsError(seconds=wait_s)
     if not await identity.register.matches(clean_name, clean_number):
+        await identity.gate.enter(wrong)
         raise IdentityMismatchError
     await identity.accounts.verify(account.id, clean_name, clean_number, now=now)
     return await _again(identity, await identity.accounts.get(account.id), viewer, now=now)
