@@ -220,6 +220,8 @@ class Application:
             if (stores := resources.stores) is not None:
                 if stores.public_complaints is not None:
                     jobs["public complaints"] = stores.public_complaints.run
+                if stores.statistics is not None:
+                    jobs["complaint statistics"] = stores.statistics.sums.run
                 jobs["identity"] = lambda: keep_identity(stores.identity, stores.personal)
             tasks = [asyncio.create_task(_keep_running(name, run), name=name) for name, run in jobs.items()]
             # What lives now lives for the whole process: the collector need not look at it again.

@@ -27,6 +27,7 @@ from domain.devices import PushChannel
 from loaders.catalogue import Catalogue
 from loaders.city_classes import CityClasses
 from loaders.complaint_statistics import ComplaintStatistics
+from loaders.complaint_sums import ComplaintSums
 from loaders.knowledge import Knowledge
 from loaders.public_complaints import PublicComplaints
 from loaders.reference import Follower
@@ -149,6 +150,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     poll=timedelta(seconds=settings.snapshot_poll_s),
                 )
                 await public.open()
+                sums = ComplaintSums(
+                    StatisticsStore(mongodb[settings.database]),
+                    settings.home / "complaint-statistics",
+                    poll=timedelta(seconds=settings.snapshot_poll_s),
+                )
+                await sums.open()
                 publisher = Publisher(public.store, complaints.secrets, complaints.calendar)
                 open311 = Open311(
                     complaints=complaints,
@@ -191,7 +198,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         publisher=publisher,
                         open311=open311,
                         public_complaints=public,
-                        statistics=ComplaintStatistics(StatisticsStore(mongodb[settings.database]), units),
+                        statistics=ComplaintStatistics(sums, units),
                     ),
                     make_authenticator(settings, identity, ended),
                     ended,

@@ -2,6 +2,8 @@
 
 A *round* begins with the submission or a reopening and counts in the month (Asia/Shanghai) in which it began.
 What a complaint adds is a pure function of its history, so sums can be brought up to date by differences.
+Sums are counts in numbered slots, `SLOTS` for each month of a year: the counters first, then how many answers
+took how long. The numbers are stored: counters may be added behind the last, none may be moved.
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import product
-from typing import Any, Final
+from typing import Final
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from domain.complaint_clock import clock_of
 from domain.complaint_standing import Event, Standing, evolve, moves_of
@@ -25,6 +29,8 @@ from domain.working_days import WorkingCalendar, working_time_between
 EVERYWHERE: Final = "*"
 EVERY_CLASS: Final = "*"
 EVERY_KIND: Final = "*"
+OUTCOMES: Final = "o:"
+"""What the keys of sums begin with that are not for the public."""
 SATISFIED_FROM: Final = 3
 """A result graded this or better counts as satisfied (基本满意)."""
 BUCKETS_PER_DOUBLING: Final = 8
@@ -42,8 +48,15 @@ COUNTERS: Final = (
     "withdrawn",
     "merged",
 )
+SLOTS: Final = 256
+"""Slots of a month."""
+_FIRST_BUCKET: Final = 16
+_SLOT_OF: Final = {name: slot for slot, name in enumerate(COUNTERS)}
+_ANSWERED, _RETURNED = 0, 1
 _ENDS: Final = {State.REFUSED: "refused", State.WITHDRAWN: "withdrawn", State.MERGED: "merged"}
-Deltas = dict[str, dict[str, int]]
+Deltas = dict[str, dict[int, int]]
+"""What to add: by key of the sums and slot in them."""
+Counts = NDArray[np.int64]
 
 
 class InvalidStatisticsError(DomainError):
@@ -165,28 +178,28 @@ def sum_key(scope: str, classes: str, kind: str, year: int) -> str:
     return f"{scope}|{classes}|{kind}|{year}"
 
 
-def outcomes_key(class_code: str, division_code: str) -> str:
-    """Name what became of a class's complaints of a division, by unit."""
-    return f"o:{class_code}|{division_code}"
+def outcomes_key(class_code: str, division_code: str, unit_id: str = "") -> str:
+    """Name what became of a class's complaints of a division with a unit; "": what all these begin with."""
+    return f"{OUTCOMES}{class_code}|{division_code}|{unit_id}"
 
 
 def deltas_of(before: Iterable[Round], after: Iterable[Round]) -> Deltas:
-    """Give what to add when a complaint's rounds change, by key of the sums and dotted path in them."""
+    """Give what to add when a complaint's rounds change."""
     deltas: Deltas = {}
     for rounds, sign in ((before, -1), (after, 1)):
         for each in rounds:
             add_round(deltas, each, sign)
     return {
-        key: kept for key, paths in deltas.items() if (kept := {path: n for path, n in paths.items() if n})
+        key: kept for key, slots in deltas.items() if (kept := {slot: n for slot, n in slots.items() if n})
     }
 
 
 def merge_deltas(total: Deltas, more: Deltas) -> None:
     """Add deltas to others in place."""
-    for key, paths in more.items():
+    for key, slots in more.items():
         into = total.setdefault(key, {})
-        for path, count in paths.items():
-            into[path] = into.get(path, 0) + count
+        for slot, count in slots.items():
+            into[slot] = into.get(slot, 0) + count
 
 
 def add_round(deltas: Deltas, each: Round, sign: int = 1) -> None:
@@ -195,24 +208,24 @@ def add_round(deltas: Deltas, each: Round, sign: int = 1) -> None:
     if each.unit is not None:
         scopes.append(unit_scope(each.unit))
     classes = [EVERY_CLASS, *([each.class_code[:2], each.class_code] if each.class_code else ())]
-    prefix = f"{each.month.month:02}."
-    paths = [f"{prefix}{name}" for name in _counted(each)]
-    if each.is_answered:
-        paths.append(f"{prefix}minutes.{bucket_of(each.minutes)}")
+    slots = _slots_of(each)
     for scope, name, kind in product(scopes, dict.fromkeys(classes), (EVERY_KIND, each.kind.value)):
-        into = deltas.setdefault(sum_key(scope, name, kind, each.month.year), {})
-        for path in paths:
-            into[path] = into.get(path, 0) + sign
+        _add(deltas, sum_key(scope, name, kind, each.month.year), slots, sign)
     if each.class_code is not None:
-        into = deltas.setdefault(outcomes_key(each.class_code, each.division_code), {})
-        answered = [each.unit] if each.unit is not None and each.is_answered else []
-        named = [(unit, "answered") for unit in answered] + [(unit, "returned") for unit in each.returned]
-        for unit, name in named:
-            path = f"{_plain_id(unit)}.{name}"
-            into[path] = into.get(path, 0) + sign
+        if each.unit is not None and each.is_answered:
+            _add(deltas, outcomes_key(each.class_code, each.division_code, each.unit), [_ANSWERED], sign)
+        for unit in each.returned:
+            _add(deltas, outcomes_key(each.class_code, each.division_code, unit), [_RETURNED], sign)
 
 
-def _counted(each: Round) -> list[str]:
+def _add(deltas: Deltas, key: str, slots: Iterable[int], sign: int) -> None:
+    into = deltas.setdefault(key, {})
+    for slot in slots:
+        into[slot] = into.get(slot, 0) + sign
+
+
+def _slots_of(each: Round) -> list[int]:
+    """List the slots, within the sums of a year, in which a round counts one."""
     counted = {
         "received": each.is_first,
         "reopened": not each.is_first,
@@ -221,55 +234,38 @@ def _counted(each: Round) -> list[str]:
         "rated": each.is_rated,
         "satisfied": each.is_satisfied,
     }
-    return [name for name, holds in counted.items() if holds] + ([each.end] if each.end else [])
+    slots = [_SLOT_OF[name] for name, holds in counted.items() if holds]
+    if each.end is not None:
+        slots.append(_SLOT_OF[each.end])
+    if each.is_answered:
+        slots.append(_FIRST_BUCKET + bucket_of(each.minutes))
+    first = (each.month.month - 1) * SLOTS
+    return [first + slot for slot in slots]
 
 
-def _plain_id(unit_id: str) -> str:
-    """Write a unit's id so that it can stand in a path: a dot, which it may have, as a colon."""
-    return unit_id.replace(".", ":")
-
-
-def read_outcomes(sums: Mapping[str, Any]) -> dict[str, Outcome]:
-    """Read the sums that `outcomes_key` names: what became of complaints, by unit id."""
-    return {
-        name.replace(":", "."): Outcome(counts.get("answered", 0), counts.get("returned", 0))
-        for name, counts in sums.items()
-    }
+def read_outcome(sums: Mapping[int, int]) -> Outcome:
+    """Read the sums that `outcomes_key` names."""
+    return Outcome(sums.get(_ANSWERED, 0), sums.get(_RETURNED, 0))
 
 
 class Tally:
-    """Sums of rounds: a count for each of `COUNTERS`, and how long answers took."""
+    """Sums of rounds in `SLOTS` slots: a count for each of `COUNTERS`, and how long answers took."""
 
-    def __init__(self) -> None:
-        self.counts = dict.fromkeys(COUNTERS, 0)
-        self.buckets: dict[str, int] = {}
-
-    def add(self, sums: Mapping[str, Any]) -> None:
-        """Add the sums of one month, as they are stored."""
-        for name, value in sums.items():
-            if name == "minutes":
-                buckets = self.buckets
-                for bucket, count in value.items():
-                    buckets[bucket] = buckets.get(bucket, 0) + count
-            else:
-                self.counts[name] += value
-
-    def merge(self, other: Tally) -> None:
-        """Add another tally."""
-        self.add({**other.counts, "minutes": other.buckets})
+    def __init__(self, slots: Counts) -> None:
+        self._slots = slots
+        self.counts: dict[str, int] = dict(zip(COUNTERS, slots[: len(COUNTERS)].tolist(), strict=True))
 
     def hours(self, share: float) -> float | None:
         """Give the office hours within which a share (0 to 1) of the answers came; None without any.
 
         It is the value of the answer of that rank, off by at most `QUANTILE_ERROR` of itself, or a minute.
         """
-        total = sum(self.buckets.values())
-        rank, seen = max(math.ceil(share * total), 1), 0
-        for bucket in sorted(map(int, self.buckets)):
-            seen += self.buckets[str(bucket)]
-            if seen >= rank:
-                return minutes_of(bucket) / 60
-        return None
+        seen = np.cumsum(self._slots[_FIRST_BUCKET:])
+        total = int(seen[-1])
+        if not total:
+            return None
+        rank = max(math.ceil(share * total), 1)
+        return minutes_of(int(np.searchsorted(seen, rank))) / 60
 
     @property
     def is_empty(self) -> bool:
@@ -291,12 +287,3 @@ def months_between(first: Month, last: Month) -> list[Month]:
     return [
         Month(first.year + (first.month - 1 + n) // 12, (first.month - 1 + n) % 12 + 1) for n in range(count)
     ]
-
-
-def tally_by_month(sums: Mapping[int, Mapping[str, Any]], months: Iterable[Month]) -> dict[Month, Tally]:
-    """Read the stored sums of years into a tally for each month."""
-    found = {}
-    for month in months:
-        tally = found[month] = Tally()
-        tally.add(sums.get(month.year, {}).get(f"{month.month:02}", {}))
-    return found

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Final
 
+import numpy as np
 from msgspec import Struct
 
 from domain.complaint_statistics import (
     EVERY_CLASS,
     EVERY_KIND,
     EVERYWHERE,
+    SLOTS,
+    Counts,
     InvalidStatisticsError,
     Month,
     Tally,
     division_scope,
     months_between,
     sum_key,
-    tally_by_month,
     unit_scope,
 )
 from domain.complaints import Kind
+from loaders.complaint_sums import ComplaintSums
 from loaders.units import Units
-from store.complaint_statistics import StatisticsStore
 
 MAX_ROWS: Final = 200
 _Place = tuple[str, str, str]
@@ -90,38 +93,44 @@ class Point(Struct, frozen=True):
 
 
 class Row:
-    """What a row stands for, `key`, and its figures; the points are made when asked for."""
+    """What a row stands for, `key`, and its figures; the points are made when asked for.
 
-    def __init__(self, key: str, tallies: Mapping[Month, Tally]) -> None:
+    `counts`: a line of slots for each of the months.
+    """
+
+    def __init__(self, key: str, months: Sequence[Month], counts: Counts) -> None:
         self.key = key
-        self._tallies = tallies
-        total = Tally()
-        for tally in tallies.values():
-            total.merge(tally)
+        self._months = months
+        self._counts = counts
+        total = Tally(counts.sum(axis=0))
         self.figures = Figures(total)
         self.is_empty = total.is_empty
 
     @cached_property
     def series(self) -> list[Point]:
         """The figures month by month, those without anything too."""
-        return [Point(str(month), Figures(tally)) for month, tally in self._tallies.items()]
+        return [
+            Point(str(month), Figures(Tally(slots)))
+            for month, slots in zip(self._months, self._counts, strict=True)
+        ]
 
 
 class Answer(Struct, frozen=True):
-    """The figures of all complaints of a question together, and row by row."""
+    """The figures of all complaints of a question together, and row by row; `as_of`: of which instant."""
 
     total: Row
     rows: list[Row]
+    as_of: datetime
 
 
 class ComplaintStatistics:
-    """Answers questions from the sums of `store`: a row of a year is one document."""
+    """Answers questions from the sums that this process has."""
 
-    def __init__(self, store: StatisticsStore, units: Units) -> None:
-        self.store = store
+    def __init__(self, sums: ComplaintSums, units: Units) -> None:
+        self.sums = sums
         self._units = units
 
-    async def answer(self, question: Question, by: By, divisions: Divisions) -> Answer:
+    def answer(self, question: Question, by: By, divisions: Divisions) -> Answer:
         """Put the figures together; rows without any complaint are left out, except for months and kinds.
 
         Raises: InvalidStatisticsError naming the argument; loaders.reference.ReferenceUnavailableError.
@@ -129,20 +138,21 @@ class ComplaintStatistics:
         months = months_between(question.first, question.last)
         whole = self._place(question)
         named = self._rows(question, by, whole, divisions)
-        years = range(question.first.year, question.last.year + 1)
-        places = dict.fromkeys([whole, *named.values()])
-        sums = await self.store.read(sum_key(*place, year) for place in places for year in years)
-
-        def row(key: str, place: _Place, months: Sequence[Month]) -> Row:
-            of_years = {year: sums.get(sum_key(*place, year), {}) for year in years}
-            return Row(key, tally_by_month(of_years, months))
-
+        as_of = self.sums.as_of
+        counts = self._counts(whole, months)
         if by is By.MONTH:
-            rows = [row(str(month), whole, [month]) for month in months]
+            rows = [Row(str(each), [each], counts[at : at + 1]) for at, each in enumerate(months)]
         else:
-            rows = [row(key, place, months) for key, place in named.items()]
+            rows = [Row(key, months, self._counts(place, months)) for key, place in named.items()]
         kept = by in (By.MONTH, By.KIND)
-        return Answer(row("", whole, months), [each for each in rows if kept or not each.is_empty])
+        return Answer(Row("", months, counts), [each for each in rows if kept or not each.is_empty], as_of)
+
+    def _counts(self, place: _Place, months: Sequence[Month]) -> Counts:
+        """Give the counts of a place, a line of slots for each month."""
+        years = range(months[0].year, months[-1].year + 1)
+        whole = np.concatenate([self.sums.year(sum_key(*place, year)) for year in years])
+        first = months[0].month - 1
+        return whole.reshape(-1, SLOTS)[first : first + len(months)]
 
     def _place(self, question: Question) -> _Place:
         if question.unit_id is not None and question.division_code is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Annotated, cast
 
 import strawberry
@@ -101,6 +102,10 @@ class ComplaintStatisticsTable:
         description="Row by row, at most 200; classes, divisions and units without complaints are left out.",
         metadata={"list_size": 20},
     )
+    as_of: datetime = strawberry.field(
+        description="When these figures were last compared with what is counted, which is seconds ago, or "
+        "longer when the store is away."
+    )
 
 
 _KINDS = {Kind.CONSULT: "咨询", Kind.COMPLAINT: "投诉", Kind.SUGGESTION: "建议", Kind.HELP: "求助"}
@@ -162,6 +167,7 @@ def _show(info: Info[Context, None], answer: Answer, by: By) -> ComplaintStatist
     return ComplaintStatisticsTable(
         total=cast("ComplaintStatisticsRow", _LabelledRow(answer.total, "合计")),
         rows=cast("list[ComplaintStatisticsRow]", rows),
+        as_of=answer.as_of,
     )
 
 
@@ -205,5 +211,5 @@ class ComplaintStatisticsQuery:
             class_code=check_class_code(class_code),
             kind=kind,
         )
-        answer = await statistics_of(info).answer(question, by, lambda code: _divisions(info, code))
+        answer = statistics_of(info).answer(question, by, lambda code: _divisions(info, code))
         return _show(info, answer, by)

@@ -1,22 +1,24 @@
 """Sums of complaints in MongoDB, brought up to date by differences, each difference counted exactly once.
 
-`complaint_sums`: the sums, `_id` = `<generation>|<key of domain.complaint_statistics>`. `complaint_ledger`:
+`complaint_sums`: the sums, `_id` = `<generation>|<key of domain.complaint_statistics>`, `slots` as
+`store.complaint_sums` packs them. `complaint_ledger`:
 what each complaint has been counted as. `complaint_marks`: complaints that have changed. `complaint_folding`:
 one document, the batch that is being counted.
 
 The batch is a journal of one entry. Who begins batch n writes all that it changes into the one document; a
 batch can begin only when the one before is complete. Every document that a batch changes remembers the
-batch's number, so anybody may apply the batch again, at the same time, or long after.
+batch's number, so anybody may apply the batch again, at the same time, or long after: whoever applies it
+reads a document, adds to it, and writes on the condition that it is still of the batch that was read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
-from pymongo import ASCENDING, UpdateOne
+from pymongo import ASCENDING, InsertOne, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -27,9 +29,10 @@ from domain.complaint_statistics import (
     deltas_of,
     merge_deltas,
     outcomes_key,
-    read_outcomes,
+    read_outcome,
 )
 from domain.units import Outcome
+from store.complaint_sums import add, pack, unpack
 from store.keys import KEY_BATCH, WRITE_BATCH, chunks, duplicates
 
 Document = dict[str, Any]
@@ -64,6 +67,13 @@ class Batch(Struct, frozen=True):
         return self.generation != self.serving
 
 
+class Counted(Struct, frozen=True):
+    """How far the sums that are read go: all batches up to a number of a generation."""
+
+    generation: int
+    number: int
+
+
 class StatisticsStore:
     """Reads and writes the sums of complaints."""
 
@@ -75,7 +85,8 @@ class StatisticsStore:
 
     async def ensure_indexes(self) -> None:
         """Make the index."""
-        await self._sums.create_index([("generation", ASCENDING)], name="generation")
+        by_batch = [("generation", ASCENDING), ("batch", ASCENDING)]
+        await self._sums.create_index(by_batch, name="generation_batch")
 
     async def mark(self, number: str, version: int) -> None:
         """Note that a complaint has changed; may be done again."""
@@ -160,80 +171,80 @@ class StatisticsStore:
         deltas: Deltas = {}
         for entry in batch.entries:
             merge_deltas(deltas, deltas_of(entry.before, entry.after))
-        await _write_once(
-            self._sums,
-            batch.number,
-            {
-                f"{batch.generation}|{key}": {
-                    "$inc": {f"sums.{path}": count for path, count in paths.items()},
-                    "$set": {"generation": batch.generation},
-                }
-                for key, paths in deltas.items()
-                if paths
-            },
-        )
-        await _write_once(
-            self._ledger,
-            batch.number,
-            {
-                entry.number: {
-                    "$set": {"rounds": msgspec.to_builtins(entry.after), "generation": batch.generation}
-                }
-                for entry in batch.entries
-            },
-        )
+        added = ((f"{batch.generation}|{key}", slots) for key, slots in deltas.items() if any(slots.values()))
+        for some in chunks(added, WRITE_BATCH):
+            await self._add(batch, dict(some))
+        for entries in chunks(batch.entries, WRITE_BATCH):
+            await _write_all(self._ledger, [_note(batch, entry) for entry in entries])
 
-    async def read(self, keys: Iterable[str]) -> dict[str, Document]:
-        """Read the sums under these keys; what was never counted is missing."""
-        found = await self._folding.find_one({"_id": _FOLDING}, {"batch.serving": 1})
-        serving = Batch().serving if found is None else found["batch"]["serving"]
-        sums: dict[str, Document] = {}
-        for some in chunks(dict.fromkeys(keys), KEY_BATCH):
-            async for document in self._sums.find({"_id": {"$in": [f"{serving}|{key}" for key in some]}}):
-                sums[document["_id"].partition("|")[2]] = document["sums"]
-        return sums
+    async def _add(self, batch: Batch, added: Mapping[str, Mapping[int, int]]) -> None:
+        """Add to sums, unless this batch or a later one has done so."""
+        found = {each["_id"]: each async for each in self._find(added)}
+        writes: list[InsertOne[Document] | UpdateOne] = []
+        for key, slots in added.items():
+            known = found.get(key)
+            if known is None:
+                sums = {"slots": pack(slots), "generation": batch.generation, "batch": batch.number}
+                writes.append(InsertOne({"_id": key, **sums}))
+            elif known["batch"] < batch.number:
+                sums = {"slots": add(known["slots"], slots), "batch": batch.number}
+                writes.append(UpdateOne({"_id": key, "batch": known["batch"]}, {"$set": sums}))
+        await _write_all(self._sums, writes)
+
+    async def _find(self, ids: Iterable[str]) -> AsyncIterator[Document]:
+        for some in chunks(ids, KEY_BATCH):
+            async for document in self._sums.find({"_id": {"$in": some}}):
+                yield document
+
+    async def counted(self) -> Counted:
+        """Tell how far the sums go that are being read."""
+        wanted = {"batch.serving": 1, "batch.number": 1, "batch.is_done": 1}
+        found = await self._folding.find_one({"_id": _FOLDING}, wanted)
+        if found is None:
+            return Counted(Batch().serving, Batch().number)
+        batch = found["batch"]
+        return Counted(batch["serving"], batch["number"] - (not batch["is_done"]))
+
+    async def list_sums(self, generation: int, after: int) -> AsyncIterator[tuple[str, bytes]]:
+        """Go through the sums that a batch after this one has changed: keys and packed slots."""
+        changed = {"generation": generation, "batch": {"$gt": after}}
+        async for document in self._sums.find(changed, {"slots": 1}):
+            yield document["_id"].partition("|")[2], document["slots"]
 
     async def outcomes(self, class_code: str, division_code: str) -> dict[str, Outcome]:
         """Read what became of a class's complaints of this very division, by unit id."""
-        key = outcomes_key(class_code, division_code)
-        return read_outcomes((await self.read([key])).get(key, {}))
+        first = f"{(await self.counted()).generation}|{outcomes_key(class_code, division_code)}"
+        of_units = {"_id": {"$gte": first, "$lt": f"{first}\U0010ffff"}}
+        return {
+            document["_id"].removeprefix(first): read_outcome(unpack(document["slots"]))
+            async for document in self._sums.find(of_units)
+        }
 
-    async def replace_all(self, deltas: Mapping[str, Mapping[str, int]], generation: int = 1) -> None:
+    async def replace_all(self, deltas: Mapping[str, Mapping[int, int]], generation: int = 1) -> None:
         """Put sums that were made elsewhere in the place of a generation's; nobody may count meanwhile."""
         await self._sums.delete_many({"generation": generation})
         documents = (
-            {"_id": f"{generation}|{key}", "generation": generation, "batch": 0, "sums": _nested(paths)}
-            for key, paths in deltas.items()
+            {"_id": f"{generation}|{key}", "generation": generation, "batch": 0, "slots": pack(slots)}
+            for key, slots in deltas.items()
         )
         for some in chunks(documents, WRITE_BATCH):
             await self._sums.insert_many(some, ordered=False)
 
 
-async def _write_once(
-    collection: AsyncCollection[Document], number: int, updates: Mapping[str, Document]
+def _note(batch: Batch, entry: Entry) -> UpdateOne:
+    """Note what a complaint is counted as, unless this batch or a later one has done so."""
+    rounds = {"rounds": msgspec.to_builtins(entry.after), "generation": batch.generation}
+    older = {"_id": entry.number, "batch": {"$lt": batch.number}}
+    return UpdateOne(older, {"$set": {**rounds, "batch": batch.number}}, upsert=True)
+
+
+async def _write_all(
+    collection: AsyncCollection[Document], writes: Sequence[InsertOne[Document] | UpdateOne]
 ) -> None:
-    """Update documents, or make them, unless this batch or a later one has done so."""
-    for some in chunks(updates.items(), WRITE_BATCH):
-        writes = [
-            UpdateOne(
-                {"_id": key, "batch": {"$lt": number}},
-                {**update, "$set": {**update["$set"], "batch": number}},
-                upsert=True,
-            )
-            for key, update in some
-        ]
-        try:
-            await collection.bulk_write(writes, ordered=False)
-        except BulkWriteError as error:
-            duplicates(error)  # these were written already
-
-
-def _nested(paths: Mapping[str, int]) -> Document:
-    nested: Document = {}
-    for path, count in paths.items():
-        *parents, name = path.split(".")
-        into = nested
-        for parent in parents:
-            into = into.setdefault(parent, {})
-        into[name] = count
-    return nested
+    """Write what others have not written already."""
+    if not writes:
+        return
+    try:
+        await collection.bulk_write(writes, ordered=False)
+    except BulkWriteError as error:
+        duplicates(error)

@@ -15,7 +15,7 @@ INDEX_NAMES: Mapping[str, tuple[str, ...]] = {
     "complaints": ("cell", "claim", "key", "marks", "newest", "owner", "queue", "wake_at"),
     "complaint_drafts": ("delete", "owner"),
     "complaint_joins": ("number", "owner"),
-    "complaint_sums": ("generation",),
+    "complaint_sums": ("generation_batch",),
     "deliveries": ("broadcast", "wake_at", "written_at"),
     "digests": ("account", "due_at"),
     "device_targets": ("shard",),

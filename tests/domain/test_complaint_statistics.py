@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +16,7 @@ from domain.complaint_standing import Event, Standing, evolve
 from domain.complaint_statistics import (
     COUNTERS,
     QUANTILE_ERROR,
+    SLOTS,
     Deltas,
     InvalidStatisticsError,
     Month,
@@ -24,7 +25,7 @@ from domain.complaint_statistics import (
     deltas_of,
     merge_deltas,
     months_between,
-    read_outcomes,
+    read_outcome,
     rounds_of,
 )
 from domain.complaint_steps import take
@@ -132,12 +133,13 @@ def test_what_a_round_adds() -> None:
     scopes = ("d:*", "d:350102", "d:350100", "d:350000", "u:water.gulou")
     classes, kinds = ("*", "02", "0201"), ("*", "HELP")
     sums = {f"{scope}|{of}|{kind}|2026" for scope in scopes for of in classes for kind in kinds}
-    assert set(deltas) == sums | {"o:0201|350102"}
-    paths = {f"03.{name}": 1 for name in ("received", "answered", "in_time", "minutes.73")}
-    assert {tuple(sorted(deltas[key].items())) for key in sums} == {tuple(sorted(paths.items()))}
-    assert deltas["o:0201|350102"] == {"water:gulou.answered": 1, "roads.returned": 1}
-    outcomes = read_outcomes({"water:gulou": {"answered": 1}, "roads": {"returned": 1}})
-    assert outcomes == {"water.gulou": Outcome(1, 0), "roads": Outcome(0, 1)}
+    outcomes = {"o:0201|350102|water.gulou": Outcome(1, 0), "o:0201|350102|roads": Outcome(0, 1)}
+    assert set(deltas) == sums | set(outcomes)
+    march = 2 * SLOTS
+    slots = {march + COUNTERS.index(name): 1 for name in ("received", "answered", "in_time")}
+    slots[march + 16 + 73] = 1
+    assert [deltas[key] for key in sums] == [slots] * len(sums)
+    assert {key: read_outcome(deltas[key]) for key in outcomes} == outcomes
 
 
 _rounds = st.builds(
@@ -173,28 +175,30 @@ def test_differences_add_up_to_what_there_is(changes: list[tuple[int, tuple[Roun
 
 
 def without_nothing(deltas: Deltas) -> Deltas:
-    found = {key: {path: n for path, n in paths.items() if n} for key, paths in deltas.items()}
-    return {key: paths for key, paths in found.items() if paths}
+    found = {key: {slot: n for slot, n in slots.items() if n} for key, slots in deltas.items()}
+    return {key: slots for key, slots in found.items() if slots}
 
 
 @given(st.lists(st.integers(0, 200_000), min_size=1, max_size=200), st.sampled_from([0.5, 0.9, 1.0]))
 def test_quantiles_are_as_near_as_promised(minutes: list[int], share: float) -> None:
-    tally = Tally()
+    slots = np.zeros(SLOTS, np.int64)
     for each in minutes:
         round_ = Round(Month(2026, 1), Kind.HELP, "350000", is_answered=True, minutes=each)
-        for path in deltas_of((), [round_])["d:*|*|*|2026"]:
-            if ".minutes." in path:
-                tally.add({"minutes": {path.rpartition(".")[2]: 1}})
+        for slot, count in deltas_of((), [round_])["d:*|*|*|2026"].items():
+            slots[slot] += count
+    tally = Tally(slots)
     exact = sorted(minutes)[math.ceil(share * len(minutes)) - 1]
     found = tally.hours(share)
     assert found is not None
     assert abs(found * 60 - exact) <= max(exact * (QUANTILE_ERROR + 1e-9), 1e-9)
-    assert Counter(tally.counts) == Counter(dict.fromkeys(COUNTERS, 0))
+    counts = {"reopened": len(minutes), "answered": len(minutes)}
+    assert tally.counts == dict.fromkeys(COUNTERS, 0) | counts
 
 
 def test_an_empty_tally_has_no_quantiles() -> None:
-    assert Tally().hours(0.5) is None
-    assert Tally().is_empty
+    tally = Tally(np.zeros(SLOTS, np.int64))
+    assert tally.hours(0.5) is None
+    assert tally.is_empty
 
 
 def test_months() -> None:

@@ -14,12 +14,13 @@ from complaints_world import CITIZEN, CLERK, COUNTY, DAY, MATTER, NOW, SEAT, Com
 from msgspec.structs import replace
 
 from domain import complaints as c
-from domain.complaint_statistics import Deltas, deltas_of, merge_deltas, rounds_of
+from domain.complaint_statistics import SLOTS, Deltas, deltas_of, merge_deltas, rounds_of
 from domain.complaints import Kind
 from domain.units import Outcome
 from operations.complaint_statistics import Counting, count_marked, rebuild
 from operations.complaint_steps import accept, advance
 from store.complaint_statistics import Entry, StatisticsStore
+from store.complaint_sums import unpack
 from store.complaints import Complaint
 
 HOUR = timedelta(hours=1)
@@ -68,26 +69,12 @@ async def from_scratch(world: World, numbers: list[str]) -> Deltas:
 
 async def counted(world: World, store: StatisticsStore) -> Deltas:
     serving = (await store.batch()).serving
-    found: Deltas = {}
-    async for document in world.database["complaint_sums"].find({"generation": serving}):
-        flat: dict[str, int] = {}
-        flatten(document["sums"], "", flat)
-        found[document["_id"].partition("|")[2]] = flat
-    return without_nothing(found)
-
-
-def flatten(sums: dict[str, object], prefix: str, into: dict[str, int]) -> None:
-    for name, value in sums.items():
-        if isinstance(value, dict):
-            flatten(value, f"{prefix}{name}.", into)
-        else:
-            assert isinstance(value, int)
-            into[prefix + name] = value
+    return without_nothing({key: unpack(sums) async for key, sums in store.list_sums(serving, -1)})
 
 
 def without_nothing(deltas: Deltas) -> Deltas:
-    found = {key: {path: n for path, n in paths.items() if n} for key, paths in deltas.items()}
-    return {key: paths for key, paths in found.items() if paths}
+    found = {key: {slot: n for slot, n in slots.items() if n} for key, slots in deltas.items()}
+    return {key: slots for key, slots in found.items() if slots}
 
 
 async def count_all(counting: Counting) -> None:
@@ -102,11 +89,9 @@ def test_sums_follow_complaints_step_by_step(worlds: ComplaintWorlds) -> None:
         await mark(counting, first)
         assert await count_marked(counting) == 1
         assert await count_marked(counting) == 0
-        read = await counting.store.read(
-            [f"d:{COUNTY}|*|*|2026", f"d:{COUNTY}|0201|COMPLAINT|2026", "d:110000|*|*|2026"]
-        )
-        sums = {"03": {"received": 1}}
-        assert read == {f"d:{COUNTY}|*|*|2026": sums, f"d:{COUNTY}|0201|COMPLAINT|2026": sums}
+        read = await counted(world, counting.store)
+        assert read[f"d:{COUNTY}|*|*|2026"] == read[f"d:{COUNTY}|0201|COMPLAINT|2026"] == {2 * SLOTS: 1}
+        assert "d:110000|*|*|2026" not in read
         number = first.number
         await mark(counting, await accept(world.complaints, SEAT, number, Kind.HELP, "0301", now=NOW + HOUR))
         await count_all(counting)
