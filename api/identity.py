@@ -24,6 +24,7 @@ from operations.tokens import Issuer, KeyRing
 from settings import Settings
 from store.access_log import AccessLog
 from store.accounts import AccountStore
+from store.agencies import AgencyStore
 from store.codes import CodeStore
 from store.demo_residents import DemoRegister
 from store.encryption import FieldCipher, Kms, MasterKeyError, local_kms
@@ -83,6 +84,7 @@ def make_identity(
     return Identity(
         accounts=AccountStore(database, cipher),
         sessions=SessionStore(database),
+        agencies=AgencyStore(database, cipher),
         access_log=AccessLog(database),
         codes=CodeStore(redis),
         gate=Gate(redis),
@@ -169,5 +171,6 @@ async def open_senders(
 async def ensure_indexes(identity: Identity) -> None:
     """Make the indexes of what signing in writes; those that exist stay."""
     await identity.accounts.ensure_indexes()
+    await identity.agencies.ensure_indexes()
     await identity.sessions.ensure_indexes()
     await identity.access_log.ensure_indexes()

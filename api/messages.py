@@ -321,6 +321,27 @@ DOMAIN_TEXTS: Final[dict[str, tuple[str, str]]] = {
         "A name has 2 to {maximum} characters, Chinese or Latin.",
     ),
     "INVALID_GRANT": ("角色与范围不匹配（{reason}）。", "Roles and scope do not fit: {reason}."),
+    "MAY_NOT_APPOINT": (
+        "只有企业的法定代表人（由运营人员登记）可以委任或解除代理人。",
+        "Only a principal of the company, whom an operator has named, appoints and dismisses agents.",
+    ),
+    "TOO_MANY_AGENTS": (
+        "一家企业最多有 {maximum} 名代理人。",
+        "A company has {maximum} agents at most.",
+    ),
+    "AGENT_NOT_AVAILABLE": (
+        "目前无法委任此人，请与其本人联系。",
+        "This person cannot be appointed at present; ask them.",
+    ),
+    "UNKNOWN_AGENT": ("没有委任过这位代理人，或已解除。", "There is no such appointed agent."),
+    "AGENCY_NOT_FOUND": (
+        "该企业没有委任您，或委任已结束。",
+        "This company has not appointed you, or the appointment has ended.",
+    ),
+    "AGENT_ELSEWHERE": (
+        "您正在代理另一家企业，请先结束后再接受。",
+        "You act for another company: end that first.",
+    ),
     "INVALID_TEXT": (
         "{field} 应为 1 至 {maximum} 个字。",
         "{field} must have 1 to {maximum} characters.",

@@ -354,6 +354,8 @@ class SystemEvent(StrEnum):
     SESSION_ENDING = "SESSION_ENDING"
     EXPORT_READY = "EXPORT_READY"
     DEVICE_REMOVED = "DEVICE_REMOVED"
+    AGENT_APPOINTED = "AGENT_APPOINTED"
+    AGENT_DISMISSED = "AGENT_DISMISSED"
 
 
 _SYSTEM_EVENTS: Final = {
@@ -369,6 +371,14 @@ _SYSTEM_EVENTS: Final = {
     SystemEvent.DEVICE_REMOVED: (
         "一台设备不再接收通知。",
         "One of your devices does not receive notifications any more.",
+    ),
+    SystemEvent.AGENT_APPOINTED: (
+        "有企业委任您为代理人，请在“我的企业”中接受或谢绝。统一社会信用代码：",
+        "A company has appointed you as its agent; accept or decline in the app. Unified social credit code:",
+    ),
+    SystemEvent.AGENT_DISMISSED: (
+        "您不再是企业的代理人。统一社会信用代码：",
+        "You are no agent of a company any more. Unified social credit code:",
     ),
 }
 

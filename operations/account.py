@@ -52,6 +52,7 @@ from notifications.live import publish_to, session_ended_topic
 from operations.tokens import AccessToken, Issuer, KeyRing, issue
 from store.access_log import AccessLog
 from store.accounts import AccountStore
+from store.agencies import AgencyStore
 from store.codes import CodeStore, Verdict
 from store.gate import Gate, Window
 from store.secrets import SecretStore
@@ -105,6 +106,7 @@ class SignInLimits(Struct, frozen=True):
     wrong_per_address: tuple[str, ...] = ("100 per 1 hour",)
     verifications_per_account: tuple[str, ...] = ("20 per 1 day",)
     mismatches_per_account: tuple[str, ...] = ("5 per 1 day",)
+    appointments_per_principal: tuple[str, ...] = ("50 per 1 day",)
 
 
 class Client(Struct, frozen=True):
@@ -122,6 +124,7 @@ class Identity(Struct, frozen=True):
 
     accounts: AccountStore
     sessions: SessionStore
+    agencies: AgencyStore
     access_log: AccessLog
     codes: CodeStore
     gate: Gate
@@ -170,7 +173,7 @@ async def _send_code(
     pepper = await identity.secrets.get("codes")
     await _refuse_locked(identity, pepper, phone, client, now=now)
     limits = identity.limits
-    windows = _windows(
+    windows = limit_windows(
         pepper,
         "codes",
         # Whoever has just signed in may confirm something at once.
@@ -215,7 +218,7 @@ async def _refuse_locked(
 
 def _wrong_windows(identity: Identity, pepper: bytes, phone: str, client: Client) -> list[Window]:
     limits = identity.limits
-    return _windows(
+    return limit_windows(
         pepper,
         "wrong",
         (limits.wrong_per_phone, phone),
@@ -224,7 +227,7 @@ def _wrong_windows(identity: Identity, pepper: bytes, phone: str, client: Client
     )
 
 
-def _windows(pepper: bytes, what: str, *parts: tuple[Sequence[str], str | None]) -> list[Window]:
+def limit_windows(pepper: bytes, what: str, *parts: tuple[Sequence[str], str | None]) -> list[Window]:
     """Make windows whose keys tell nothing about the phone, device or address they count."""
     return [
         Window(limit, _keyed(pepper, what, str(place), value))
@@ -457,7 +460,7 @@ async def confirm_session(
     account = await use_confirmation(identity, viewer, code, client, now=now)
     if not await identity.sessions.strengthen(viewer.session_id, now + STRONG_LIFE):
         raise UnknownSessionError
-    return await _again(identity, account, viewer, now=now)
+    return await reissue(identity, account, viewer, now=now)
 
 
 async def verify_identity(
@@ -476,9 +479,9 @@ async def verify_identity(
         raise IdentityServiceError
     pepper = await identity.secrets.get("codes")
     limits = identity.limits
-    tries = _windows(pepper, "verify", (limits.verifications_per_account, account.id))
+    tries = limit_windows(pepper, "verify", (limits.verifications_per_account, account.id))
     # A register that is away costs nobody the tries that are there against guessing.
-    wrong = _windows(pepper, "mismatch", (limits.mismatches_per_account, account.id))
+    wrong = limit_windows(pepper, "mismatch", (limits.mismatches_per_account, account.id))
     wait_s = await identity.gate.wait_s(wrong) or await identity.gate.enter(tries)
     if wait_s:
         raise TooManyRequestsError(seconds=wait_s)
@@ -486,10 +489,10 @@ async def verify_identity(
         await identity.gate.enter(wrong)
         raise IdentityMismatchError
     await identity.accounts.verify(account.id, clean_name, clean_number, now=now)
-    return await _again(identity, await identity.accounts.get(account.id), viewer, now=now)
+    return await reissue(identity, await identity.accounts.get(account.id), viewer, now=now)
 
 
-async def _again(identity: Identity, account: Account, viewer: Viewer, *, now: datetime) -> SignedIn:
+async def reissue(identity: Identity, account: Account, viewer: Viewer, *, now: datetime) -> SignedIn:
     """Issue an access token that says what has changed; the refresh token stays."""
     session = await identity.sessions.find(viewer.session_id)
     if session is None or not session.is_open(now):

@@ -45,6 +45,7 @@ from resolvers.account_types import (
     VerifyIdentityInput,
     WechatCodeInput,
 )
+from resolvers.agencies import ViewerAgencies
 from resolvers.complaint_drafts import ViewerComplaintDrafts
 from resolvers.complaints import ViewerComplaints
 from resolvers.context import Context
@@ -435,7 +436,13 @@ class AccountMutation(SignInMutation):
 
 @strawberry.type(name="Viewer", description="Everything about whoever is signed in.")
 class ViewerQuery(
-    ViewerAccount, ViewerDevices, ViewerMedia, ViewerMessages, ViewerComplaints, ViewerComplaintDrafts
+    ViewerAccount,
+    ViewerAgencies,
+    ViewerDevices,
+    ViewerMedia,
+    ViewerMessages,
+    ViewerComplaints,
+    ViewerComplaintDrafts,
 ):
     """Composed from the parts of every noun."""
 

@@ -7,6 +7,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from resolvers.access import require_rules
 from resolvers.account import AccountMutation, AccountQuery
+from resolvers.agencies import AgenciesMutation
 from resolvers.broadcasts import BroadcastsMutation
 from resolvers.catalogue import CatalogueQuery
 from resolvers.city_cases import CityMutation, CityQuery
@@ -44,6 +45,7 @@ class Query(
 @strawberry.type(description="Everything that can be changed; refusals come back as `userErrors`.")
 class Mutation(
     AccountMutation,
+    AgenciesMutation,
     DevicesMutation,
     MediaMutation,
     MessagesMutation,

@@ -142,7 +142,7 @@ class AccountStore:
         await self._set(account_id, {"address": await self._cipher.encrypt(address)})
 
     async def grant(self, account_id: str, grant: Grant) -> None:
-        """Write the roles of an account and their scope, in place of those it had.
+        """Write the roles of an account and their scope, in place of those it had, by appointment too.
 
         Raises: UnknownAccountError.
         """
@@ -152,7 +152,11 @@ class AccountStore:
             "unit": grant.unit,
             "division_code": grant.division_code,
         }
-        await self._set(account_id, {"roles": roles, **scope})
+        change: dict[str, Any] = {"$set": {"roles": roles, **scope}, "$unset": {"appointed": ""}}
+        if grant.company_code is not None:
+            change["$pull"] = {"offers": {"company": grant.company_code}}
+        if not (await self._accounts.update_one(_in_use(account_id), change)).matched_count:
+            raise UnknownAccountError
 
     async def close(self, account_id: str, *, now: datetime) -> bool:
         """Mark an account as being deleted, after which nobody can use it; False when it was already."""

@@ -9,7 +9,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 INDEX_NAMES: Mapping[str, tuple[str, ...]] = {
     "access_log": ("account_newest", "actor", "delete"),
-    "accounts": ("closed", "external", "phone", "resident_id", "wechat_openid"),
+    "accounts": ("closed", "company", "external", "offers", "phone", "resident_id", "wechat_openid"),
     "devices": ("account_seen", "seen_at", "shard", "token"),
     "dead_letters": ("device", "failed_at", "message"),
     "complaints": ("cell", "claim", "key", "marks", "newest", "owner", "queue", "wake_at"),

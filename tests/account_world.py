@@ -19,6 +19,7 @@ from operations.account import Client, Identity, SignedIn, request_code, sign_in
 from operations.tokens import Issuer, KeyRing, read_claims, viewer_of_claims
 from store.access_log import AccessLog
 from store.accounts import AccountStore
+from store.agencies import AgencyStore
 from store.codes import CodeStore
 from store.connections import open_mongodb, open_redis
 from store.demo_residents import DemoRegister
@@ -87,6 +88,7 @@ async def open_world(mongodb_uri: str, redis_url: str, database: str, home: Path
         identity = Identity(
             accounts=AccountStore(own, cipher),
             sessions=SessionStore(own),
+            agencies=AgencyStore(own, cipher),
             access_log=AccessLog(own),
             codes=CodeStore(redis),
             gate=Gate(redis),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,13 @@ from api_harness import Answer, InProcess
 
 from api.app import create_app
 from api.documents import TrustedDocuments
+from cli.account import grant
+from domain.access import Role
+from domain.account import Grant
 from settings import Settings
 from store.demo_residents import RESIDENTS
 
+COMPANY = "91350100M000100Y43"
 RESIDENT, NAME = list(RESIDENTS.items())[2]
 SESSION = "accessToken refreshToken assurance session { id isCurrent } userErrors { code field retryAfterS }"
 
@@ -59,8 +64,8 @@ class Citizen:
 
 
 @pytest.fixture
-def app(mongodb_uri: str, redis_url: str, database_name: str, tmp_path: Path) -> Iterator[InProcess]:
-    settings = Settings.model_validate(
+def settings(mongodb_uri: str, redis_url: str, database_name: str, tmp_path: Path) -> Settings:
+    return Settings.model_validate(
         {
             "home": tmp_path,
             "MONGODB_URI": mongodb_uri,
@@ -70,6 +75,10 @@ def app(mongodb_uri: str, redis_url: str, database_name: str, tmp_path: Path) ->
             "log_sample": 0,
         }
     )
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[InProcess]:
     with InProcess(create_app(settings, trusted=TrustedDocuments({}))) as running:
         yield running
 
@@ -133,6 +142,59 @@ def test_from_the_first_code_to_the_deleted_account(app: InProcess) -> None:
     assert wrong == {"isDeleted": False, "userErrors": [{"code": "INVALID_CODE"}]}
     ended = citizen.ask("mutation { signOut { endedCount sessions { id } userErrors { code } } }")
     assert ended.json["data"]["signOut"] == {"endedCount": 1, "sessions": [], "userErrors": []}
+
+
+def test_a_company_appoints_an_agent_who_loses_it_at_once(app: InProcess, settings: Settings) -> None:
+    head, agent, head_phone, agent_phone = Citizen(app), Citizen(app), some_phone(), some_phone()
+    # An operator names the principal before they sign in for the first time.
+    app.run(grant(settings, head_phone, Grant(frozenset({Role.CITIZEN, Role.AGENT}), COMPANY)))
+    people = list(RESIDENTS.items())
+    for citizen, phone, (number, name) in ((head, head_phone, people[0]), (agent, agent_phone, people[1])):
+        citizen.sign_in(phone)
+        given = {"name": name, "residentId": number}
+        citizen.token = citizen.mutate("verifyIdentity", "VerifyIdentityInput", given, SESSION)["accessToken"]
+    appoint = ("appointAgent", "AppointAgentInput", {"phone": agent_phone})
+    mine = "{ viewer { roles agencies { companyCode state isPrincipal } } }"
+    agents = "{ viewer { companyAgents { id phone name state isPrincipal } } }"
+    document = "mutation($i: AppointAgentInput!) { appointAgent(input: $i) { agent { id } } }"
+    assert agent.ask(document, i=appoint[2]).codes == ["FORBIDDEN"]
+    done = head.mutate(*appoint, "agent { phone name state isPrincipal } userErrors { code }")
+    masked = f"{agent_phone[:3]}****{agent_phone[-4:]}"
+    assert done == {
+        "agent": {"phone": masked, "name": None, "state": "OFFERED", "isPrincipal": False},
+        "userErrors": [],
+    }
+    agency = {"companyCode": COMPANY, "state": "OFFERED", "isPrincipal": False}
+    assert agent.ask(mine).json["data"]["viewer"] == {"roles": ["CITIZEN"], "agencies": [agency]}
+    code = {"companyCode": COMPANY}
+    accepted = agent.mutate("acceptAgency", "AgencyInput", code, "accessToken account { companyCode }")
+    assert accepted["account"] == code
+    assert agent.ask(agents).codes == ["FORBIDDEN"]  # the token from before says nothing of it
+    agent.token = accepted["accessToken"]
+    seen = agent.ask(mine).json["data"]["viewer"]
+    assert seen == {"roles": ["CITIZEN", "AGENT"], "agencies": [agency | {"state": "ACTIVE"}]}
+    assert agent.ask(agents).codes == ["MAY_NOT_APPOINT"]
+    refused = agent.mutate(*appoint, "agent { id } userErrors { code }")
+    assert refused == {"agent": None, "userErrors": [{"code": "MAY_NOT_APPOINT"}]}
+
+    listed = head.ask(agents).json["data"]["viewer"]["companyAgents"]
+    found = next(each for each in listed if not each["isPrincipal"])
+    assert (found["phone"], found["name"], found["state"]) == (masked, "**" + people[1][1][-1], "ACTIVE")
+    dismiss = ("dismissAgent", "DismissAgentInput")
+    for wrong in ("nonsense", found["id"][:-4]):
+        answer = head.mutate(*dismiss, {"agentId": wrong}, "ended userErrors { code field message }")
+        assert (answer["ended"], answer["userErrors"][0]["code"]) == (None, "UNKNOWN_AGENT")
+    assert agent.ask(mine).json["data"]["viewer"] == seen
+    assert head.mutate(*dismiss, {"agentId": found["id"]}, "ended userErrors { code }") == {
+        "ended": "ACTIVE",
+        "userErrors": [],
+    }
+    deadline = time.monotonic() + 5
+    while agent.ask(mine).status != 401:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    left = head.ask(agents).json["data"]["viewer"]["companyAgents"]
+    assert [each["isPrincipal"] for each in left] == [True]
 
 
 def test_a_used_refresh_token_ends_the_session_and_a_bad_token_is_401(app: InProcess) -> None:

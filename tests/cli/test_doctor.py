@@ -12,6 +12,7 @@ from notifications.worker import ensure_indexes
 from settings import Settings
 from store.access_log import AccessLog
 from store.accounts import AccountStore
+from store.agencies import AgencyStore
 from store.catalogue import CatalogueStore
 from store.city_cases import CityCaseStore
 from store.complaint_drafts import ComplaintDraftStore
@@ -37,6 +38,7 @@ def made_elsewhere(database: Any) -> list[Any]:
     no_cipher = cast(Any, None)
     return [
         AccountStore(database, no_cipher),
+        AgencyStore(database, no_cipher),
         SessionStore(database),
         AccessLog(database),
         ComplaintStore(database, no_cipher),

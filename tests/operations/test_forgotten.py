@@ -16,14 +16,16 @@ from messages_world import AIR, PROGRESS, open_messages_world
 from msgspec.structs import replace
 
 from api.resources import open_resources
-from domain.access import Viewer
+from domain.access import Role, Viewer
+from domain.account import Grant
+from domain.agencies import AgencyState
 from domain.complaint_drafts import DraftContent
 from domain.devices import DeviceLocale, Platform
 from domain.preferences import Digest, KindChange, MessageKind, NotificationWay, QuietHours
 from notifications.channels.sms import DevelopmentSms
 from notifications.channels.sms_messages import SmsMessageChannel
 from operations import account as operations
-from operations import privacy
+from operations import agencies, privacy
 from operations.account import SignedIn
 from operations.complaint_drafts import save_draft
 from operations.devices import Registration, register_device
@@ -36,6 +38,7 @@ from store.sms_days import SmsDayStore
 
 _OPTIONS: CodecOptions[Any] = CodecOptions(uuid_representation=STANDARD)
 TOPIC = "division:350200"
+COMPANY, OTHER_COMPANY = "91350100M000100Y43", "913501007890123454"
 TOKEN = "token-of-the-citizens-phone"
 DEVICE = "device-of-the-citizen"
 
@@ -106,9 +109,14 @@ async def live_and_be_forgotten(stores: Stores, world: Any, redis: Any) -> None:
     assert isinstance(sms, DevelopmentSms)
     phone, neighbour = some_phone(), some_phone()
     others = await sign_in(stores, sms, neighbour)
+    principal = Grant(frozenset({Role.CITIZEN, Role.AGENT}), COMPANY)
+    await operations.grant_roles(identity, phone, principal, now=NOW)
     signed_in = await sign_in(stores, sms, phone)
     account = signed_in.account.id
     messages = stores.messages
+    viewer = await viewer_of(stores, signed_in)
+    await agencies.appoint(identity, messages.outbox, viewer, neighbour, now=NOW)
+    assert await identity.agencies.offer(account, OTHER_COMPANY, now=NOW)
     await register_device(
         stores.devices,
         account,
@@ -139,7 +147,6 @@ async def live_and_be_forgotten(stores: Stores, world: Any, redis: Any) -> None:
     await world.run(await broadcast(messages.outbox, [TOPIC], AIR, "air:350200:1", now=NOW))
 
     waiting = await send_message(messages.outbox, account, PROGRESS, "application:a1:2", now=NOW)
-    viewer = await viewer_of(stores, signed_in)
     await operations.request_confirmation(identity, viewer, some_client(), now=NOW)
     code = await code_for(sms, phone)
     export = await privacy.export_account(identity, stores.personal, viewer, code, some_client(), now=NOW)
@@ -167,6 +174,10 @@ async def live_and_be_forgotten(stores: Stores, world: Any, redis: Any) -> None:
         for secret in (account, TOKEN, DEVICE):
             assert not any(secret.encode() in document for document in documents), (name, secret)
     assert await messages.subscriptions.list_topics(others.account.id) == [TOPIC]
+    # Whom the principal appointed keeps the appointment, which names only the company.
+    [offer] = await identity.agencies.list_for_account(others.account.id)
+    assert (offer.company_code, offer.state) == (COMPANY, AgencyState.OFFERED)
+    assert await identity.agencies.list_for_company(OTHER_COMPANY) == []
     assert await drafts.count(account, now=NOW) == 0
     assert await drafts.count(others.account.id, now=NOW) == 1
     # A message that was on its way finds nobody.
