@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,19 +11,39 @@ from redis.asyncio import Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 
 class _Connection(Connection):
-    """A connection that says so when it was lost: uvloop raises RuntimeError for a closed transport."""
+    """A connection that says so when it was lost, and whose users can be cancelled while they send.
+
+    uvloop raises RuntimeError for a closed transport. redis-py sends within `asyncio.wait_for`, which up to
+    Python 3.11 swallows a cancellation that comes as the sending ends: whoever was to stop went on.
+    """
 
     async def send_packed_command(
         self, command: bytes | str | Iterable[bytes], check_health: bool = True
     ) -> None:
+        if not self.is_connected:
+            await self.connect_check_health(check_health=False)
+        if check_health:
+            await self.check_health()  # type: ignore[no-untyped-call]
+        if isinstance(command, str):
+            command = command.encode()
+        writer = self._writer
+        if writer is None:
+            raise RedisConnectionError("The connection was closed before the command was sent")
         try:
-            await super().send_packed_command(command, check_health)
-        except RuntimeError as error:
+            async with asyncio.timeout(self.socket_timeout or None):
+                writer.writelines([command] if isinstance(command, bytes) else command)
+                await writer.drain()
+        except BaseException as error:
             await self.disconnect(nowait=True)
-            raise RedisConnectionError(str(error)) from error
+            if isinstance(error, TimeoutError):
+                raise RedisTimeoutError("Timeout writing to socket") from None
+            if isinstance(error, OSError | RuntimeError):
+                raise RedisConnectionError(str(error)) from error
+            raise
 
 
 def open_mongodb(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
 import uvloop
 
 from store.connections import open_redis
@@ -17,3 +20,21 @@ def test_a_transport_closed_under_the_client_is_replaced(redis_url: str) -> None
             return bool(await redis.ping())
 
     assert uvloop.run(main()) is True
+
+
+def test_a_cancellation_is_never_swallowed(redis_url: str) -> None:
+    async def main() -> int:
+        cancelled = 0
+        for steps in range(100):  # turns of the loop, through connecting and sending until the answer
+            async with open_redis(redis_url, 5000) as redis:
+                asking = asyncio.create_task(redis.ping())
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                if not asking.done():
+                    cancelled += 1
+                    asking.cancel()
+                    with pytest.raises(asyncio.CancelledError):
+                        await asking
+        return cancelled
+
+    assert asyncio.run(main()) > 10
