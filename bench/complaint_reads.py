@@ -3,14 +3,18 @@
     python -m bench.complaint_reads [--sizes 10000 1000000] [--calls N] [--parts public statistics]
 
 Public complaints and sums are generated straight into the stores of one embedded engine, at 1,045 complaints
-a day as a province has them; the process then follows the store as an API process does. Every probe is asked
-the same number of times at each size, with other arguments each time. 99th percentiles may grow three times.
+a day as a province has them; the process then follows the store as an API process does. A smaller store is
+measured twice: as it is after the few days in which it fills at that rate, where most answers are short or
+empty, and as it is where it has taken as many days as the largest to fill, which tells number from age.
+Rounds are always of one year. Every probe is asked the same number of times in each store, with other
+arguments each time. 99th percentiles may grow three times.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import random
 import statistics
 import tempfile
@@ -19,8 +23,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from pymongo.asynchronous.database import AsyncDatabase
 from rich.console import Console
 from rich.table import Table
 
@@ -30,6 +35,7 @@ from domain.complaints import Kind, Outcome, Point
 from feeds.demo.units import demo_units
 from loaders.complaint_classes import shipped_classes
 from loaders.complaint_statistics import By, ComplaintStatistics, Question
+from loaders.complaint_sums import ComplaintSums
 from loaders.public_complaint_shelves import PublicFilter
 from loaders.public_complaints import MapFilter, PublicComplaints
 from loaders.units import Units
@@ -74,9 +80,9 @@ class Province:
         self.places = [(dice.uniform(116.5, 119.8), dice.uniform(24.3, 27.5)) for _ in self.counties]
         self.of_county = {code: [u.id for u in self.units.select(code)][:4] for code in self.counties}
 
-    def complaint(self, number: int, dice: random.Random) -> PublicComplaint:
-        """Make a public complaint; the higher the number, the longer ago."""
-        at = END - timedelta(days=number / A_DAY)
+    def complaint(self, number: int, a_day: float, dice: random.Random) -> PublicComplaint:
+        """Make a public complaint, one of so many a day; the higher the number, the longer ago."""
+        at = END - timedelta(days=number / a_day)
         county = dice.randrange(len(self.counties))
         x, y = self.places[county]
         return PublicComplaint(
@@ -119,12 +125,13 @@ class Province:
 
 @dataclass
 class World:
-    """What the probes ask."""
+    """What the probes ask: `size` complaints, so many `a_day`."""
 
     province: Province
     public: PublicComplaints
     figures: ComplaintStatistics
-    size: int = 0
+    size: int
+    a_day: float
     ids: list[str] = field(default_factory=list)
     now: datetime = END
 
@@ -148,7 +155,7 @@ async def search_in_division(world: World, dice: random.Random) -> object:
 
 
 async def turn_pages(world: World, dice: random.Random) -> object:
-    at = END - timedelta(days=dice.uniform(0, world.size / A_DAY))
+    at = END - timedelta(days=dice.uniform(0, world.size / world.a_day))
     return world.public.search(dice.choice(WORDS), PublicFilter(), 20, int(at.timestamp() * 1000) << 20)
 
 
@@ -175,7 +182,7 @@ def counting(by: By) -> Probe:
         question = Question(Month(2026, 1), Month(2026, 12), division_code=code)
         below = [each for each in province.counties if code is None or each[:4] == code[:4]]
         children = province.cities if code is None else below
-        answer = await world.figures.answer(question, by, lambda _: children)
+        answer = world.figures.answer(question, by, lambda _: children)
         return [(row.figures.median_hours, row.series) for row in (answer.total, *answer.rows)]
 
     return probe
@@ -212,35 +219,43 @@ PROBES: dict[str, Probe] = {
 """What is measured, by name."""
 
 
-async def grow(world: World, size: int, parts: list[str], console: Console) -> None:
-    """Bring what is there to a size."""
+async def fill(world: World, parts: list[str], console: Console) -> None:
+    """Bring complaints and sums in."""
     begun = time.perf_counter()
-    said = [f"{size:,}"]
+    said = [title(world.size, world.a_day)]
     if "public" in parts:
-        await publish(world, size)
+        await publish(world)
         held = sum(part.nbytes for part in world.public.grid.parts.values()) / 1e6
         said.append(f"loaded and followed in {time.perf_counter() - begun:.0f} s, the map has {held:.0f} MB")
     if "statistics" in parts:
-        sums: Deltas = {}
-        for each in rounds(world.province, size):
-            add_round(sums, each)
-        await world.figures.store.replace_all(sums)
-        said.append(f"{len(sums):,} documents of sums")
-    console.print(f"{'; '.join(said)}; {time.perf_counter() - begun:.0f} s in all")
-    world.size = size
+        deltas: Deltas = {}
+        for each in rounds(world.province, world.size):
+            add_round(deltas, each)
+        await world.figures.sums.store.replace_all(deltas)
+        begun_reading = time.perf_counter()
+        count = await world.figures.sums.refresh()
+        took = time.perf_counter() - begun_reading
+        said.append(f"{count:,} sums, {world.figures.sums.held / 1e6:.0f} MB, read in {took:.1f} s")
+    console.print("; ".join(said))
 
 
-async def publish(world: World, size: int) -> None:
+def title(size: int, a_day: float) -> str:
+    """Name a store."""
+    return f"{size:,} / {size / a_day:.0f} d"
+
+
+async def publish(world: World) -> None:
     """Load public complaints into the store and let the process follow."""
-    for first in range(world.size, size, BATCH):
+    for first in range(0, world.size, BATCH):
         dice = random.Random(SEED + first)
-        made = [world.province.complaint(n, dice) for n in range(first, min(first + BATCH, size))]
+        numbers = range(first, min(first + BATCH, world.size))
+        made = [world.province.complaint(number, world.a_day, dice) for number in numbers]
         world.ids += [each.id for each in made[::50]]
         world.now += timedelta(hours=1)  # followers read the changes of a span of time
         await world.public.store.load(made, now=world.now)
     world.now += timedelta(hours=1)
     count = await world.public.refresh()
-    assert count == size - world.size, (count, size, world.size)
+    assert count == world.size, (count, world.size)
 
 
 def rounds(province: Province, count: int) -> Iterator[Round]:
@@ -256,6 +271,8 @@ async def measure(
     The best of three counts for the same arguments, so that what else the machine does stays outside.
     """
     found = {}
+    gc.collect()
+    gc.freeze()  # as an API process does
     for name, probe in probes.items():
         dice = random.Random(SEED)
         for _ in range(10):
@@ -273,10 +290,17 @@ async def measure(
     return found
 
 
+def stores_of(sizes: Iterable[int]) -> list[tuple[int, float]]:
+    """List the stores to measure: how many complaints, and how many a day; the largest comes last."""
+    *smaller, largest = sorted(sizes)
+    aged = [(size, A_DAY * size / largest) for size in smaller]
+    return [*((size, float(A_DAY)) for size in smaller), *aged, (largest, float(A_DAY))]
+
+
 async def run(sizes: list[int], calls: int, parts: list[str]) -> None:
-    console = Console(width=110)
+    console = Console(width=150)
     names = [name for name in PROBES if ("statistics" if name.startswith("a year") else "public") in parts]
-    results: dict[int, dict[str, tuple[float, float]]] = {}
+    results: dict[str, dict[str, tuple[float, float]]] = {}
     policy = HealthPolicy(timeout_s=60, failures=5)
     with tempfile.TemporaryDirectory(prefix="mintong-bench-") as folder:
         home = Path(folder)
@@ -284,37 +308,45 @@ async def run(sizes: list[int], calls: int, parts: list[str]) -> None:
             EmbeddedEngines(home / "engines", redis=False, policy=policy) as engines,
             open_mongodb(engines.mongodb_uri, 60_000, answer_timeout_ms=300_000) as mongodb,
         ):
-            database = mongodb["bench"]
-            units = Units(UnitStore(database))
-            await units.store.replace_units(demo_units(shipped_classes()), expected=0, now=END)
-            for each in units.followed:
-                await each.refresh(1)
-            store = PublicComplaintStore(database)
-            await store.ensure_indexes()
-            world: World
-            public = PublicComplaints(
-                store, home / "public", poll=timedelta(seconds=5), clock=lambda: world.now
-            )
-            world = World(Province(), public, ComplaintStatistics(StatisticsStore(database), units))
-            await public.open()
-            for size in sorted(sizes):
-                await grow(world, size, parts, console)
-                results[size] = await measure(world, {name: PROBES[name] for name in names}, calls)
-            public.close()
+            for number, (size, a_day) in enumerate(stores_of(sizes)):
+                world = await make_world(mongodb[f"bench{number}"], home / str(number), size, a_day)
+                await fill(world, parts, console)
+                found = await measure(world, {name: PROBES[name] for name in names}, calls)
+                results[title(size, a_day)] = found
+                world.public.close()
     show(results, console, names)
 
 
-def show(results: dict[int, dict[str, tuple[float, float]]], console: Console, probes: Iterable[str]) -> None:
-    """Print the table of probes by size."""
-    sizes = sorted(results)
+async def make_world(database: AsyncDatabase[dict[str, Any]], home: Path, size: int, a_day: float) -> World:
+    """Open what a process has open; nothing is in it yet."""
+    units = Units(UnitStore(database))
+    await units.store.replace_units(demo_units(shipped_classes()), expected=0, now=END)
+    for each in units.followed:
+        await each.refresh(1)
+    store, statistics_store = PublicComplaintStore(database), StatisticsStore(database)
+    await store.ensure_indexes()
+    await statistics_store.ensure_indexes()
+    poll = timedelta(seconds=5)
+    public = PublicComplaints(store, home / "public", poll=poll, clock=lambda: world.now)
+    sums = ComplaintSums(statistics_store, home / "sums", poll=poll)
+    world = World(Province(), public, ComplaintStatistics(sums, units), size, a_day)
+    await public.open()
+    await sums.open()
+    return world
+
+
+def show(results: dict[str, dict[str, tuple[float, float]]], console: Console, probes: Iterable[str]) -> None:
+    """Print the table of probes by store, and how many times the last one's p99 is that of each other."""
+    *smaller, largest = results
     table = Table(
-        "milliseconds", *(f"{size:,}: {name}" for size in sizes for name in ("p50", "p99")), "p99 ×"
+        "milliseconds",
+        *(f"{store}\n{name}" for store in results for name in ("p50", "p99")),
+        *(f"p99 × of\n{store}" for store in smaller),
     )
     for name in probes:
-        figures = [results[size][name] for size in sizes]
-        ratio = figures[-1][1] / figures[0][1]
-        shown = [f"{value:.2f}" for pair in figures for value in pair]
-        table.add_row(name, *shown, f"{ratio:.1f}{'' if ratio <= 3 else ' !'}")
+        shown = [f"{value:.2f}" for store in results for value in results[store][name]]
+        ratios = [results[largest][name][1] / results[store][name][1] for store in smaller]
+        table.add_row(name, *shown, *(f"{ratio:.1f}{'' if ratio <= 3 else ' !'}" for ratio in ratios))
     console.print(table)
 
 

@@ -126,6 +126,13 @@ class ComplaintSums:
             raise ReferenceUnavailableError(list="statistics")
         return self._as_of
 
+    @property
+    def held(self) -> int:
+        """Count the bytes of the sums, most of which the processes of a machine share."""
+        base = self._base
+        size = 0 if base is None else base.keys.nbytes + base.ends.nbytes + base.packed.nbytes
+        return size + sum(map(len, self._since.values()))
+
     def year(self, key: str) -> Counts:
         """Give the counts of one year in all their slots, month by month; none for what was never counted.
 

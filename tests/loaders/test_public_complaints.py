@@ -113,6 +113,55 @@ def test_search_finds_what_is_there_newest_first(library: Callable[..., None]) -
     library(work)
 
 
+def test_words_of_letters_and_digits_are_found_by_any_part(library: Callable[..., None]) -> None:
+    async def work(library: Library) -> None:
+        texts = ["工单20260311778 未回复", "工单20260311787 未回复", "路由器ABC-1234x", "123 4567"]
+        await library.store.load([complaint(n, text=text) for n, text in enumerate(texts)], now=NOW)
+        process = await library.start()
+        expected = {
+            "20260311778": [0],
+            "单20260311787": [1],
+            "0311": [0, 1],
+            "31177": [0],
+            "311778": [0],
+            "1234X": [2],
+            "34567": [3],
+            "20260311877": [],
+            "12345": [3],
+        }
+        assert {text: found(process, text) for text in expected} == expected
+
+    library(work)
+
+
+def test_pages_go_on_over_weeks_and_years_and_gaps(library: Callable[..., None]) -> None:
+    async def work(library: Library) -> None:
+        ages = [0, 3, 9, 14, 78, 79, 80, 85, 92, 93, 400, 401, 800, 801, 1_500]
+        times = [NOW - age * DAY for age in ages]
+        made = [
+            complaint(n, published_at=at, submitted_on=(at - DAY).date(), text="路灯")
+            for n, at in enumerate(times)
+        ]
+        await library.store.load(made, now=NOW)
+        process = await library.start()
+        everything = list(range(len(ages)))
+        for first in (1, 2, 3, 7, 20):
+            seen: list[int] = []
+            before: int | None = None
+            is_more = True
+            while is_more:
+                hits = process.search("路灯", PublicFilter(division_code="350000"), first, before)
+                seen += [int(each.id.removeprefix("complaint")) for _, each in hits.complaints]
+                before, is_more = hits.complaints[-1][0], hits.has_next
+            assert seen == everything
+        assert found(process, "", PublicFilter(first_day=date(2025, 1, 1))) == everything[:12]
+        await library.store.remove(made[0].id, 3, made[0].published_at, now=NOW + DAY)
+        await process.refresh()
+        assert found(process) == everything[1:]
+
+    library(work)
+
+
 def test_pages_follow_one_another_without_gap_or_repetition(library: Callable[..., None]) -> None:
     async def work(library: Library) -> None:
         same_instant = [complaint(n, published_at=NOW) for n in range(25)]
