@@ -130,6 +130,14 @@ def messages_replay_command(
     run_async(replay(read_settings(), message))
 
 
+@messages_app.command("upgrade")
+def messages_upgrade_command() -> None:
+    """Bring inboxes and preferences of an earlier version to today's form; once is enough, again harmless."""
+    from cli.messages import upgrade
+
+    run_async(upgrade(read_settings()))
+
+
 @messages_app.command("pause")
 def messages_pause_command(message: Annotated[str, typer.Argument(help="Id of a message.")]) -> None:
     """Hold back whatever of a message has not been handed over yet."""

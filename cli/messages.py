@@ -18,7 +18,9 @@ from operations.messages import cancel, get_progress, list_dead_letters, pause, 
 from settings import Settings
 from store.connections import open_mongodb
 from store.deliveries import DeliveryStore
+from store.inbox import InboxStore
 from store.messages import MessageStore
+from store.preferences import PreferenceStore
 
 _ANSWER_TIMEOUT_MS = 60_000
 _CHANNELS = tuple(channel.value for channel in PushChannel)
@@ -84,6 +86,19 @@ async def replay(settings: Settings, message_id: str | None) -> None:
     async with _open(settings) as (_, deliveries, _queue):
         done, left = await replay_dead_letters(deliveries, now=_now(), message_id=message_id)
         console.print(f"{done:,} pushes are tried again; {left:,} are being sent or their delivery is gone.")
+
+
+async def upgrade(settings: Settings) -> None:
+    """Bring inboxes and preferences that an earlier version has written to today's form."""
+    async with (
+        open_addresses(settings) as (mongodb_uri, _),
+        open_mongodb(
+            mongodb_uri, settings.engine_timeout_ms, answer_timeout_ms=_ANSWER_TIMEOUT_MS
+        ) as mongodb,
+    ):
+        database = mongodb[settings.database]
+        rows, preferences = await InboxStore(database).upgrade(), await PreferenceStore(database).upgrade()
+        output.print(f"{rows:,} rows of inboxes and {preferences:,} preferences were upgraded.")
 
 
 async def change(settings: Settings, message_id: str, step: Step) -> None:

@@ -22,7 +22,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from msgspec import Struct
-from pymongo import ASCENDING, DESCENDING
+from pymongo import ASCENDING, DESCENDING, ReplaceOne
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError
 
@@ -236,6 +236,19 @@ class InboxStore:
 
     # --- retention ----------------------------------------------------------------------------------------
 
+    async def upgrade(self) -> int:
+        """Bring rows from before they could be for a bucket to today's form, and count them.
+
+        May break off and be run again. Until then nobody sees such rows, retention and deletion neither.
+        """
+        count = 0
+        while found := await self._inbox.find({"account": {"$exists": True}}, limit=WRITE_BATCH).to_list():
+            await self._inbox.bulk_write(
+                [ReplaceOne({"_id": each["_id"]}, _upgraded(each)) for each in found], ordered=False
+            )
+            count += len(found)
+        return count
+
     async def delete_old(self, *, before: datetime) -> int:
         """Delete the rows that were written before an instant, and count them."""
         old = {"place": {"$gte": _FIRST, "$lt": floor_id(before)}}
@@ -258,6 +271,15 @@ def _document(owner: str, accounts: list[str], message: str, kind: str, position
         "kind": kind,
         "place": Place(position, message).key,
     }
+
+
+def _upgraded(old: Document) -> Document:
+    account = old["account"]
+    document = _document(account, [account], old["message"], old["kind"], old["position"])
+    for name in ("read", "archived"):
+        if old.get(f"{name}_at") is not None:
+            document[name] = {account: old[f"{name}_at"]}
+    return document
 
 
 def _ids(account: str, messages: Iterable[str]) -> Iterable[str]:

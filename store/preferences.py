@@ -18,7 +18,13 @@ from pymongo.errors import DuplicateKeyError
 
 from domain.devices import DeviceLocale, Target, sms_target
 from domain.ids import shard_of
-from domain.preferences import NotificationWay, Preferences, PreferencesConflictError, kinds_allowed
+from domain.preferences import (
+    MessageKind,
+    NotificationWay,
+    Preferences,
+    PreferencesConflictError,
+    kinds_allowed,
+)
 from store.keys import KEY_BATCH, chunks
 
 Document = dict[str, Any]
@@ -82,8 +88,7 @@ class PreferenceStore:
         """
         saved = replace(preferences, version=expected + 1)
         document = {"_id": account, **msgspec.to_builtins(saved, builtin_types=(datetime,))}
-        if by_sms := kinds_allowed(saved, NotificationWay.SMS):
-            document |= {"sms": [kind.value for kind in by_sms], "shard": shard_of(account)}
+        document |= _by_sms(account, saved)
         as_read = {"_id": account, "version": expected}
         if expected == 0:
             try:
@@ -93,6 +98,18 @@ class PreferenceStore:
         elif not (await self._preferences.replace_one(as_read, document)).matched_count:
             raise await self._conflict(account)
         return saved
+
+    async def upgrade(self) -> int:
+        """Let broadcasts find those who allowed text messages before these were sent, and count them."""
+        given = [
+            {f"consents.{kind.value}.{NotificationWay.SMS.value}.is_given": True} for kind in MessageKind
+        ]
+        count = 0
+        async for document in self._preferences.find({"sms": {"$exists": False}, "$or": given}):
+            as_read = {"_id": document["_id"], "version": document["version"]}
+            found = _by_sms(document["_id"], _preferences(document))
+            count += (await self._preferences.update_one(as_read, {"$set": found})).modified_count
+        return count
 
     async def _conflict(self, account: str) -> PreferencesConflictError:
         current = (await self.get(account)).version
@@ -105,6 +122,12 @@ class PreferenceStore:
     async def erase_account(self, account_id: str, *, now: datetime) -> int:
         """Forget what an account wants."""
         return (await self._preferences.delete_one({"_id": account_id})).deleted_count
+
+
+def _by_sms(account: str, preferences: Preferences) -> Document:
+    """Give what a document says beside the preferences."""
+    kinds = kinds_allowed(preferences, NotificationWay.SMS)
+    return {"sms": [kind.value for kind in kinds], "shard": shard_of(account)} if kinds else {}
 
 
 _OF_TARGET: Final = ("language",)

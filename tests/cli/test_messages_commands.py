@@ -62,5 +62,6 @@ def test_commands(
     assert "CANCELLED" in run("status", message_id)
     run("replay")
     assert "INVALID_ARGUMENT" not in run("dead")
+    assert "0 rows of inboxes and 0 preferences" in run("upgrade")
     with pytest.raises(MessageNotFoundError):
         runner.invoke(app, ["messages", "status", "nope"], catch_exceptions=False)

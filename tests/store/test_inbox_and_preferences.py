@@ -215,3 +215,52 @@ def test_ids_tell_their_time_and_nothing_else_does() -> None:
     for text in ("", "x", "8" + "0" * 25, "U" * 26, "7" + "Z" * 25, made + "0", made.lower()):
         with pytest.raises(InvalidNodeIdError):
             time_of(text)
+
+
+def test_what_an_earlier_version_has_written_is_upgraded_once(play: Callable[..., None]) -> None:
+    async def act(database: Any) -> None:
+        inbox, preferences = InboxStore(database), PreferenceStore(database)
+        positions = [new_id(NOW + number * MINUTE) for number in range(3)]
+        await database["inbox"].insert_many(
+            [
+                {
+                    "_id": f"ann:m{number}",
+                    "account": "ann",
+                    "message": f"m{number}",
+                    "kind": "SYSTEM",
+                    "position": position,
+                    **({"read_at": NOW} if number == 1 else {}),
+                    **({"archived_at": NOW} if number == 2 else {}),
+                }
+                for number, position in enumerate(positions)
+            ]
+        )
+        await inbox.insert([("ann", "m3", "SYSTEM")], new_id(NOW + 3 * MINUTE))
+        await preferences.save("ann", WANTED, expected=0)
+        await preferences.save("bob", Preferences(quiet_hours=QuietHours(1, 2)), expected=0)
+        await preferences.save("eve", WANTED, expected=0)
+        await database["preferences"].update_many({}, {"$unset": {"sms": "", "shard": ""}})
+        await preferences.save("eve", WANTED, expected=1)
+        assert await preferences.list_sms_targets(["ann", "bob"], "AIR_QUALITY") == []
+
+        assert (await inbox.upgrade(), await preferences.upgrade()) == (3, 1)
+        rows = await inbox.list_newest("ann", 9)
+        assert [(row.message, row.position, row.read_at) for row in rows[1:]] == [
+            ("m1", positions[1], NOW),
+            ("m0", positions[0], None),
+        ]
+        [archived] = await inbox.list_newest("ann", 9, archived=True)
+        assert (archived.message, archived.archived_at) == ("m2", NOW)
+        assert await inbox.count_unread("ann") == {"SYSTEM": 2}
+        [target] = await preferences.list_sms_targets(["ann", "bob"], "AIR_QUALITY")
+        assert target.account_id == "ann"
+        assert await preferences.get("ann") == replace(WANTED, version=1)
+        before = [await database[name].find({}).sort("_id").to_list() for name in ("inbox", "preferences")]
+        assert (await inbox.upgrade(), await preferences.upgrade()) == (0, 0)
+        assert before == [
+            await database[name].find({}).sort("_id").to_list() for name in ("inbox", "preferences")
+        ]
+        assert await inbox.delete_all("ann") == 4
+        assert await database["inbox"].count_documents({}) == 0
+
+    play(act)
