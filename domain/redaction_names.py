@@ -16,11 +16,14 @@ from domain.redaction_rules import Span, union
 from domain.redaction_words import (
     COMPOUND_SURNAMES,
     FOLLOWS,
+    FOREIGN,
+    FREQUENT_SURNAMES,
     GIVEN,
     LABELS,
     NEVER_ALONE,
     NEVER_GIVEN,
     PARTICLES,
+    RARE_SURNAMES,
     ROLES,
     STOP,
     SURNAMES,
@@ -45,6 +48,10 @@ _LATIN: Final = re.compile(
     r"[A-Z][a-z]{1,15}(?: [A-Z][a-z]{1,15}){0,2}(?![A-Za-z])|[A-Z][a-z]{1,15}(?![A-Za-z])"
 )
 _DOTTED: Final = re.compile(r"[\u3400-\u9fff]{2,7}[·•・][\u3400-\u9fff]{2,8}")
+_FOREIGN_DOTTED: Final = re.compile(
+    f"[{''.join(sorted(FOREIGN))}]{{2,8}}[·•・][{''.join(sorted(FOREIGN))}]{{2,8}}"
+)
+_FOREIGN: Final = re.compile(f"[{''.join(sorted(FOREIGN))}]{{3,7}}")
 _AND: Final = re.compile("[、,，和与及跟]")
 
 
@@ -62,12 +69,17 @@ class _Trust(IntEnum):
 
 
 _BETWEEN: Final = r"(?:[ \t]?[:：]?[ \t]?(?:名?叫做?|是|为|名)?[ \t:：,，“\"(（【]{0,2})"
-_SURNAMED: Final = re.compile(r"(?<![同百贵尊])姓([\u3400-\u9fff])(?![\u3400-\u9fff])")
+_SURNAMED: Final = re.compile(
+    r"(?<![同百贵尊])姓([\u3400-\u9fff])(?![\u3400-\u9fff])|(?<=[个位人名])姓([\u3400-\u9fff])(?=的)"
+)
 _KIN: Final = "[我他她](?:爸爸?|妈妈?|哥哥?|姐姐?|弟弟?|妹妹?|叔叔?|姨|舅舅?|姑姑?|公公|婆婆)"
 _CUES: Final = (
     (_Trust.LABEL, re.compile(_any_of(LABELS) + _BETWEEN)),
     (_Trust.ROLE, re.compile(f"(?:{_any_of(ROLES)}|{_KIN}){_BETWEEN}")),
     (_Trust.ROLE, re.compile("\ue009[、和与及跟]")),
+    (_Trust.ROLE, re.compile(r"(?<=[\u3400-\u9fff][人者员方师主])[ \t]?[:：][ \t]?")),
+    (_Trust.VERB, re.compile("(?<=[\u3400-\u9fff][员师工匠嫂])(?=[\u3400-\u9fff])")),
+    (_Trust.VERB, re.compile("(?:打|转|汇|退|还)(?:到|给|入)")),
     (_Trust.VERB, re.compile(_any_of(VERBS) + "(?:了|过)?")),
     (_Trust.SELF, re.compile("(?:我是|我就是|这里是|此致[ \t\n]*敬礼[!！。]?[ \t\n]*)")),
 )
@@ -78,11 +90,20 @@ _NUMBERS_FOLLOW: Final = re.compile(
 _SEX_FOLLOWS: Final = re.compile(
     r"[ \t]?[,，、(（/ ][ \t]?[男女](?![\u3400-\u9fff])|[ \t]?[,，、(（][ \t]?[0-9]{1,3}岁"
 )
+_ACTS: Final = re.compile(
+    "投诉|举报|反映|称|承诺|答应|拒不|多次|私自|擅自|辱骂|殴打|殴|骂|骗|威胁|恐吓|家(?:的|里|门口|楼下|漏水)|"
+    "(?:是|为)(?:我|本|村|该|一名|一个|一位|退休|低保)|这个(?:名字|人)|此人|夫妇|一家|名下|先后|本人|住在|去世|生前"
+)
+"""What is said of people, and of hardly anything else."""
 _BEGINNING: Final = re.compile(r"(?:^|[^\u3400-\u9fffA-Za-z0-9])(?=[\u3400-\u9fff]{2})", re.MULTILINE)
 _SIGNED: Final = re.compile(
     r"(?:(?<=[。！!？?\n ~])|(?<=[\ue001-\ue005][，, ]))([\u3400-\u9fff]{2,4})"
     r"(?=[ \t]*(?:[0-9年月日./\- ]{4,20})?[ \t\n。]*\Z)"
 )
+
+
+_CALL: Final = f"(?:[老小阿][{FREQUENT_SURNAMES}]|[{FREQUENT_SURNAMES}][姐哥嫂叔姨婶])"
+_CALLED: Final = re.compile(f"(?<![大最还]){_CALL}(?=[^\u3400-\u9fff]|$|[说的把是跟和也在从让叫]|{_CALL})")
 
 
 class _Words:
@@ -145,7 +166,11 @@ class _Reader:
             return latin.end()
         if trust >= _Trust.ROLE and (dotted := _DOTTED.match(text, start)):
             return dotted.end()
-        first = self._surname_end(start)
+        first = self._surname_end(start, is_rare=trust >= _Trust.ROLE)
+        if (first is None or trust is _Trust.LABEL) and trust >= _Trust.ROLE:
+            foreign = _FOREIGN.match(text, start)
+            if foreign and self._is_over(foreign.end()):
+                return foreign.end()
         if first is None or self._is_stopped(start):
             return None
         for length in (2, 1):
@@ -160,7 +185,7 @@ class _Reader:
     def _stands(self, start: int, first: int, end: int, trust: _Trust) -> bool:
         """Tell whether what follows, and what the name is made of, are enough for such a trust."""
         is_over = end == len(self.text) or not _HAN.match(self.text, end)
-        is_followed = is_over or _FOLLOWS.match(self.text, end) is not None
+        is_followed = self._is_over(end)
         if trust is _Trust.LABEL:
             return is_followed
         if self.words.cuts(start, end):
@@ -169,13 +194,19 @@ class _Reader:
         is_ordinary = self.words.is_ordinary(start)
         if trust is _Trust.ROLE and is_over and not is_ordinary:
             return True
-        if not is_made_of_given:
-            return False
-        is_followed = is_followed or self.words.is_long(end) or self.text[end] not in GIVEN
         is_full = end - start >= 3
+        if not is_made_of_given:
+            is_sure = self.text[start] not in WORDS_TOO and self.text[start] not in RARE_SURNAMES
+            return trust is _Trust.ROLE and is_full and is_followed and is_sure and not is_ordinary
+        is_followed = is_followed or self.words.is_long(end) or self.text[end] not in GIVEN
         if trust is _Trust.ROLE and is_ordinary:
             return is_followed and (is_full or self.words.is_noun(start, end))
         return not is_ordinary and (is_over or (trust is not _Trust.SELF and (is_followed or is_full)))
+
+    def _is_over(self, end: int) -> bool:
+        """Tell whether what is here may follow a name."""
+        at_end = end == len(self.text) or not _HAN.match(self.text, end)
+        return at_end or _FOLLOWS.match(self.text, end) is not None
 
     def _label_end(self, first: int) -> int | None:
         """After a label a name is there even when what follows tells nothing."""
@@ -184,10 +215,12 @@ class _Reader:
             return first + 2
         return first + 1 if given and given[0] in GIVEN else None
 
-    def _surname_end(self, start: int) -> int | None:
+    def _surname_end(self, start: int, *, is_rare: bool = False) -> int | None:
+        """Find the end of a surname; `is_rare`: those that are other words nearly always count, too."""
         if self.text[start : start + 2] in COMPOUND_SURNAMES:
             return start + 2
-        return start + 1 if self.text[start : start + 1] in SURNAMES else None
+        surname = self.text[start : start + 1]
+        return start + 1 if surname in SURNAMES or (is_rare and surname in RARE_SURNAMES) else None
 
     def _is_stopped(self, start: int) -> bool:
         return any(self.text[start : start + length] in STOP for length in (2, 3, 4))
@@ -239,7 +272,8 @@ class _Reader:
             for length in (2, 1):
                 end = (first or 0) + length
                 follows = _NUMBERS_FOLLOW.match(self.text, end) or _SEX_FOLLOWS.match(self.text, end)
-                if first and follows and self._is_plain_name(start, first, end):
+                acts = length == 2 and _ACTS.match(self.text, end) and self._may_be_given(end - 2, end)
+                if first and (follows or acts) and self._is_plain_name(start, first, end):
                     spans.append((start, end))
                     break
         for signed in _SIGNED.finditer(self.text):
@@ -253,11 +287,15 @@ class _Reader:
             ):
                 spans.append((start, end))
         spans += [
-            surname.span(1)
+            surname.span(surname.lastindex or 1)
             for surname in _SURNAMED.finditer(self.text)
-            if self._surname_end(surname.start(1))
+            if self._surname_end(surname.end() - 1, is_rare=True)
         ]
         return spans
+
+    def _may_be_given(self, first: int, end: int) -> bool:
+        """Tell whether given names are made of this, and places do not end so, but for hills: 青山."""
+        return GIVEN.issuperset(self.text[first:end]) and self.text[end - 1] not in _PLACES - {"山"}
 
     def _is_plain_name(self, start: int, first: int, end: int) -> bool:
         given = self.text[first:end]
@@ -265,6 +303,14 @@ class _Reader:
             return False
         word = self.words.starts.get(start)
         return word is not None and (word[0] - start == 1 or word[1].startswith("nr"))
+
+    def called(self) -> list[Span]:
+        """Find how people are called who know each other: 老陈, 小郑, 林姐, 陈哥."""
+        return [
+            called.span()
+            for called in _CALLED.finditer(self.text)
+            if called.start() in self.words.starts and called.end() in self.words.ends
+        ]
 
     def by_themselves(self) -> list[Span]:
         """Find full names that nothing announces: what the dictionary knows as one, or cannot read."""
@@ -300,4 +346,6 @@ def find_names(view: str) -> list[Span]:
         reader.before_titles(),
         reader.before_facts(),
         reader.by_themselves(),
+        [dotted.span() for dotted in _FOREIGN_DOTTED.finditer(view)],
+        reader.called(),
     )

@@ -1,8 +1,9 @@
 """Texts of complaints with their personal data marked, and the maker of the generated part of them.
 
 `tests/domain/redaction_corpus.csv` holds one text a row; `{KIND|…}` marks what has to be found. Rows of
-origin `hand` were written by hand while the rules grew, those of origin `later` by hand when the rules
-stood, which were not changed for them. Rows of origin `generated` come from here;
+origin `hand` were written by hand while the rules grew; those of origin `later` afterwards, and what was
+missed of them went into the rules when these were changed next; those of origin `fresh` before that change,
+which was made without a look at what was missed of them. Rows of origin `generated` come from here;
 `python -m tests.redaction_texts write` writes them anew, and `measure` tells how much is found.
 
 All data is invented; mobile numbers begin with blocks that no telephone has.
@@ -232,7 +233,7 @@ def recall(texts: list[Text]) -> dict[str, tuple[int, int]]:
 def measure() -> None:
     """Print recall by origin and kind."""
     texts = [parse(*row) for row in read_corpus()]
-    for origin in ("hand", "generated", "later"):
+    for origin in ("hand", "generated", "later", "fresh"):
         for kind, (removed, marked) in recall([text for text in texts if text.origin == origin]).items():
             print(f"{origin:10} {kind:12} {removed:4} of {marked:4} {removed / marked:.3f}")
 
