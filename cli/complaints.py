@@ -26,7 +26,10 @@ async def verify_command(settings: Settings) -> None:
         with Progress(*columns, console=console) as progress:
             task = progress.add_task("Complaints checked")
             report = await audit(
-                own, now=datetime.now(UTC), progress=lambda count: progress.advance(task, count)
+                own,
+                StatisticsStore(resources.database),
+                now=datetime.now(UTC),
+                progress=lambda count: progress.advance(task, count),
             )
     for number, faults in report.faults.items():
         output.print(f"{number}: {'; '.join(faults)}")

@@ -25,6 +25,7 @@ from cli.resources import Resources, open_addresses, output
 from operations.complaint_audit import NEWEST, audit
 from settings import Settings
 from store.catalogue import CatalogueStore
+from store.complaint_statistics import StatisticsStore
 from store.connections import open_mongodb, open_redis
 from store.encryption import MasterKeyError
 from store.engines import EngineError
@@ -240,7 +241,8 @@ async def _check_complaints(resources: Resources) -> Finding:
     """Check the newest histories; `mintong complaints verify` goes through all."""
     try:
         async with open_complaints(resources.settings, resources.mongodb) as complaints:
-            report = await audit(complaints, newest=NEWEST, now=datetime.now(UTC))
+            statistics = StatisticsStore(resources.database)
+            report = await audit(complaints, statistics, newest=NEWEST, now=datetime.now(UTC))
     except (MasterKeyError, EncryptionError) as error:
         return Finding(Level.FAIL, "Complaints", str(error), "Give this process the master key of the API.")
     if report.faults:

@@ -1,9 +1,10 @@
-"""Whether stored complaints are what their histories say, and their histories what was sealed."""
+"""Whether complaints are what their histories say, these what was sealed, and none is gone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 from msgspec import Struct
@@ -11,6 +12,7 @@ from msgspec import Struct
 from domain.complaint_care import act_by
 from domain.complaint_history import faults_of
 from operations.complaints import HISTORY_SECRET, Complaints, clock
+from store.complaint_statistics import StatisticsStore
 from store.complaints import Complaint
 
 NEWEST: Final = 1_000
@@ -48,6 +50,7 @@ async def list_faults(complaints: Complaints, complaint: Complaint, *, now: date
 
 async def audit(
     complaints: Complaints,
+    statistics: StatisticsStore,
     *,
     now: datetime,
     newest: int | None = None,
@@ -55,27 +58,38 @@ async def audit(
 ) -> Audit:
     """Check the complaints of all numbers that were given out, or of the `newest` of them.
 
+    A number has a complaint, or had none ever: what was counted is there, or somebody has deleted it.
     `progress` hears how many were checked, part by part. Numbers are looked up, not walked through, because
     the embedded engine reads everything for a range of them.
     """
     report = Audit(0, {})
     if newest is not None:
-        return await _check(complaints, await complaints.numbers.list_newest(newest), report, now=now)
+        numbers = await complaints.numbers.list_newest(newest)
+        return await _check(complaints, statistics, numbers, report, now=now)
     place, numbers = await complaints.numbers.list_leased()
     while numbers:
         before = report.checked
-        report = await _check(complaints, numbers, report, now=now)
+        report = await _check(complaints, statistics, numbers, report, now=now)
         if progress is not None:
             progress(report.checked - before)
         place, numbers = await complaints.numbers.list_leased(place)
     return report
 
 
-async def _check(complaints: Complaints, numbers: Sequence[str], so_far: Audit, *, now: datetime) -> Audit:
-    faults = dict(so_far.faults)
+async def _check(
+    complaints: Complaints,
+    statistics: StatisticsStore,
+    numbers: Sequence[str],
+    so_far: Audit,
+    *,
+    now: datetime,
+) -> Audit:
+    counted = await statistics.list_counted(numbers)
     found = await complaints.store.list_whole(numbers)
+    gone = counted.difference(complaint.number for complaint in found)
+    wrong = {number: ["it was counted, and is there no longer"] for number in sorted(gone)}
     for complaint in found:
-        wrong = await list_faults(complaints, complaint, now=now)
-        if wrong and len(faults) < _MAX_LISTED:
-            faults[complaint.number] = wrong
-    return Audit(so_far.checked + len(found), faults)
+        if faults := await list_faults(complaints, complaint, now=now):
+            wrong[complaint.number] = faults
+    first = dict(islice(wrong.items(), _MAX_LISTED - len(so_far.faults)))
+    return Audit(so_far.checked + len(found), so_far.faults | first)

@@ -166,6 +166,15 @@ class StatisticsStore:
                     counted[document["_id"]] = msgspec.convert(document["rounds"], tuple[Round, ...])
         return counted
 
+    async def list_counted(self, numbers: Iterable[str]) -> set[str]:
+        """Tell which of these numbers are complaints that were counted once."""
+        counted: set[str] = set()
+        for some in chunks(numbers, KEY_BATCH):
+            counted.update(
+                [each["_id"] async for each in self._ledger.find({"_id": {"$in": some}}, {"_id": 1})]
+            )
+        return counted
+
     async def apply(self, batch: Batch) -> None:
         """Count a batch that was begun: as often as one likes, and whatever has happened since."""
         deltas: Deltas = {}

@@ -28,6 +28,7 @@ from api.complaints import open_complaints
 from operations.complaint_audit import audit
 from operations.complaints import Complaints
 from settings import Settings
+from store.complaint_statistics import StatisticsStore
 from store.connections import open_mongodb
 from store.engines import HealthPolicy
 
@@ -133,7 +134,7 @@ def test_no_acknowledged_complaint_is_lost_or_there_twice(
             numbers = [document["_id"] async for document in stored.find({}, {"_id": 1})]
             assert len(numbers) == len(set(numbers)) == COMPLAINTS
             assert set(numbers) == set(citizens.acknowledged)
-            report = await audit(own, now=datetime.now(UTC))
+            report = await audit(own, StatisticsStore(client["mintong"]), now=datetime.now(UTC))
             assert (report.checked, report.faults) == (COMPLAINTS, {})
             for number in random.sample(numbers, min(len(numbers), 300)):
                 texts = await own.store.open_texts(await own.store.get(number))

@@ -14,6 +14,7 @@ from feeds.demo.complaints import play, stories
 from feeds.demo.units import demo_units
 from loaders.complaint_classes import shipped_classes
 from operations.complaint_audit import audit
+from store.complaint_statistics import StatisticsStore
 
 NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
 
@@ -30,7 +31,7 @@ def test_they_are_whole_and_there_once(mongodb_uri: str, database_name: str, tmp
         for _ in range(2):
             for story in told:
                 await play(own, story, now=NOW)
-        report = await audit(own, now=NOW)
+        report = await audit(own, StatisticsStore(world.database), now=NOW)
         assert (report.checked, report.faults) == (40, {})
         states: Counter[State] = Counter()
         for complaint in await own.store.list_whole(await own.numbers.list_newest(100_000)):

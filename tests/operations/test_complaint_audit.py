@@ -12,8 +12,10 @@ from bson.binary import Binary
 from complaints_world import NOW, SEAT, ComplaintWorlds, World
 
 from domain import complaints as c
-from operations.complaint_audit import audit
+from operations.complaint_audit import Audit, audit
+from operations.complaint_statistics import Counting, count_marked
 from operations.complaint_steps import accept, advance
+from store.complaint_statistics import StatisticsStore
 
 Document = dict[str, Any]
 
@@ -56,22 +58,39 @@ def test_a_change_past_the_rules_is_found(mongodb_uri: str, database_name: str, 
 
     async def work(world: World) -> None:
         own, stored = world.complaints, world.database["complaints"]
+        statistics = StatisticsStore(world.database)
         sound = (await world.submit()).number
         number = (await world.submit()).number
         await accept(own, SEAT, number, c.Kind.COMPLAINT, "0301", now=NOW)
         await advance(own, SEAT, number, c.Dispatch("water", note="请三日内处理"), now=NOW)
-        assert (await audit(own, now=NOW)).faults == {}
+        assert (await audit(own, statistics, now=NOW)).faults == {}
         document = await stored.find_one({"_id": number})
         assert document is not None
         assert isinstance(document["texts"]["0"], Binary)
         assert (await stored.update_one({"_id": number}, change(document))).modified_count == 1
-        report = await audit(own, now=NOW)
+        report = await audit(own, statistics, now=NOW)
         assert (report.checked, list(report.faults)) == (2, [number])
         assert any(fault in found for found in report.faults[number])
-        assert (await audit(own, newest=1_000, now=NOW)) == report
+        assert (await audit(own, statistics, newest=1_000, now=NOW)) == report
         # The block of numbers has a hundred; the first two are complaints.
-        assert (await audit(own, newest=98, now=NOW)).checked == 0
-        assert list((await audit(own, newest=99, now=NOW)).faults) == [number]
+        assert (await audit(own, statistics, newest=98, now=NOW)).checked == 0
+        assert list((await audit(own, statistics, newest=99, now=NOW)).faults) == [number]
         assert sound not in report.faults
+
+    ComplaintWorlds(mongodb_uri, database_name, tmp_path).run(work)
+
+
+def test_a_complaint_that_was_deleted_is_missed(mongodb_uri: str, database_name: str, tmp_path: Path) -> None:
+    async def work(world: World) -> None:
+        own, statistics = world.complaints, StatisticsStore(world.database)
+        numbers = [(await world.submit()).number for _ in range(3)]
+        for number in numbers[:2]:
+            await statistics.mark(number, 1)
+        assert await count_marked(Counting(statistics, own.store, own.numbers, own.calendar)) == 2
+        assert (await audit(own, statistics, now=NOW)) == Audit(3, {})
+        await world.database["complaints"].delete_one({"_id": numbers[1]})
+        gone = {numbers[1]: ["it was counted, and is there no longer"]}
+        assert (await audit(own, statistics, now=NOW)) == Audit(2, gone)
+        assert (await audit(own, statistics, newest=1_000, now=NOW)) == Audit(2, gone)
 
     ComplaintWorlds(mongodb_uri, database_name, tmp_path).run(work)
