@@ -56,9 +56,9 @@ class Sums(Struct, frozen=True):
         """Map a file into memory; None where there is none of this form."""
         try:
             content = np.memmap(path, np.uint8, "r").view(np.ndarray)
+            form, generation, number, instant, count = content[: _HEAD * 8].view(np.int64).tolist()
         except (FileNotFoundError, ValueError):
             return None
-        form, generation, number, instant, count = content[: _HEAD * 8].view(np.int64).tolist()
         if form != _FORMAT:
             return None
         keys, ends, packed = np.split(content[_HEAD * 8 :], [count * 8, count * 16])
@@ -138,11 +138,11 @@ class ComplaintSums:
 
         Raises: ReferenceUnavailableError before there are any sums.
         """
-        counts = np.zeros(_YEAR, np.int64)
-        base, hashed = self._base, _hash(key)
+        counts, hashed = np.zeros(_YEAR, np.int64), _hash(key)
+        packed = self._since.get(hashed)
+        base = self._base  # read last: it is put in place before what it holds is dropped from the other
         if base is None:
             raise ReferenceUnavailableError(list="statistics")
-        packed = self._since.get(hashed)
         spread(base.find(hashed) or b"" if packed is None else packed, counts)
         return counts
 
@@ -207,8 +207,8 @@ class ComplaintSums:
         if saved is None or saved.as_of == base.as_of or saved.counted.generation != self._counted.generation:
             return
         if saved.counted.number <= self._counted.number:
-            self._since = {key: sums for key, sums in self._since.items() if saved.find(key) != sums}
             self._base = saved
+            self._since = {key: sums for key, sums in self._since.items() if saved.find(key) != sums}
 
 
 async def _by_hash(sums: AsyncIterator[tuple[str, bytes]]) -> dict[int, bytes]:
