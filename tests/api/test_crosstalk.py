@@ -148,7 +148,7 @@ def kept(engine: Engine) -> list[bytes]:
     assert engine.fragments is not None
     assert engine.responses is not None
     found = [
-        orjson.dumps(fragment)
+        bytes(fragment)
         for generation in engine.fragments._generations.values()
         for table in generation.tables.values()
         for fragment in table.values()
