@@ -6,6 +6,7 @@ import asyncio
 import re
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.main import app
@@ -22,9 +23,10 @@ def test_a_key_is_made_listed_and_revoked(
         ("MONGODB_URI", mongodb_uri),
         ("REDIS_URL", redis_url),
         ("MINTONG_DATABASE", database_name),
-        ("COLUMNS", "200"),
     ):
         monkeypatch.setenv(name, value)
+    # Wide enough for the table, whatever the terminal was when the command line was imported.
+    monkeypatch.setattr("cli.open311.output", Console(highlight=False, soft_wrap=True, width=200))
 
     def call(*arguments: str) -> str:
         result = CliRunner().invoke(app, ["open311", "key", *arguments], catch_exceptions=False)
