@@ -48,10 +48,10 @@ _LATIN: Final = re.compile(
     r"[A-Z][a-z]{1,15}(?: [A-Z][a-z]{1,15}){0,2}(?![A-Za-z])|[A-Z][a-z]{1,15}(?![A-Za-z])"
 )
 _DOTTED: Final = re.compile(r"[\u3400-\u9fff]{2,7}[·•・][\u3400-\u9fff]{2,8}")
-_FOREIGN_DOTTED: Final = re.compile(
-    f"[{''.join(sorted(FOREIGN))}]{{2,8}}[·•・][{''.join(sorted(FOREIGN))}]{{2,8}}"
-)
-_FOREIGN: Final = re.compile(f"[{''.join(sorted(FOREIGN))}]{{3,7}}")
+_SOUNDS: Final = f"[{''.join(sorted(FOREIGN))}]"
+_FOREIGN: Final = re.compile(f"{_SOUNDS}{{3,7}}")
+_FOREIGN_DOTTED: Final = re.compile(f"{_SOUNDS}{{2,8}}[·•・]{_SOUNDS}{{2,8}}")
+"""A dot alone is also in names of housing estates."""
 _AND: Final = re.compile("[、,，和与及跟]")
 
 
@@ -100,8 +100,6 @@ _SIGNED: Final = re.compile(
     r"(?:(?<=[。！!？?\n ~])|(?<=[\ue001-\ue005][，, ]))([\u3400-\u9fff]{2,4})"
     r"(?=[ \t]*(?:[0-9年月日./\- ]{4,20})?[ \t\n。]*\Z)"
 )
-
-
 _CALL: Final = f"(?:[老小阿][{FREQUENT_SURNAMES}]|[{FREQUENT_SURNAMES}][姐哥嫂叔姨婶])"
 _CALLED: Final = re.compile(f"(?<![大最还]){_CALL}(?=[^\u3400-\u9fff]|$|[说的把是跟和也在从让叫]|{_CALL})")
 
@@ -169,7 +167,7 @@ class _Reader:
         first = self._surname_end(start, is_rare=trust >= _Trust.ROLE)
         if (first is None or trust is _Trust.LABEL) and trust >= _Trust.ROLE:
             foreign = _FOREIGN.match(text, start)
-            if foreign and self._is_over(foreign.end()):
+            if foreign and self._is_followed(foreign.end()):
                 return foreign.end()
         if first is None or self._is_stopped(start):
             return None
@@ -184,8 +182,7 @@ class _Reader:
 
     def _stands(self, start: int, first: int, end: int, trust: _Trust) -> bool:
         """Tell whether what follows, and what the name is made of, are enough for such a trust."""
-        is_over = end == len(self.text) or not _HAN.match(self.text, end)
-        is_followed = self._is_over(end)
+        is_over, is_followed = self._is_over(end), self._is_followed(end)
         if trust is _Trust.LABEL:
             return is_followed
         if self.words.cuts(start, end):
@@ -204,9 +201,12 @@ class _Reader:
         return not is_ordinary and (is_over or (trust is not _Trust.SELF and (is_followed or is_full)))
 
     def _is_over(self, end: int) -> bool:
+        """Tell whether no character follows that could belong to a name."""
+        return end == len(self.text) or not _HAN.match(self.text, end)
+
+    def _is_followed(self, end: int) -> bool:
         """Tell whether what is here may follow a name."""
-        at_end = end == len(self.text) or not _HAN.match(self.text, end)
-        return at_end or _FOLLOWS.match(self.text, end) is not None
+        return self._is_over(end) or _FOLLOWS.match(self.text, end) is not None
 
     def _label_end(self, first: int) -> int | None:
         """After a label a name is there even when what follows tells nothing."""
