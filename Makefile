@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+TEST_PROCESSES ?= 2
 
 .PHONY: run test check bench lock schema clean help
 
@@ -19,8 +20,8 @@ $(STAMP): requirements-dev.lock pyproject.toml
 run: $(STAMP) ## start the whole system on 127.0.0.1:8000 (MINTONG_PORT)
 	@exec $(BIN)/mintong run
 
-test: $(STAMP) ## run the full test suite
-	@$(BIN)/python -m pytest
+test: $(STAMP) ## run the full test suite, in two processes (TEST_PROCESSES)
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --no-loadscope-reorder
 
 check: $(STAMP) ## ruff, mypy strict, import rules, schema snapshot
 	@$(BIN)/ruff check .

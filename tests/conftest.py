@@ -5,17 +5,51 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from store.connections import open_mongodb
 from store.engines import EmbeddedEngines, HealthPolicy
+from tests.turns import ByFile, in_order, turn
+
+TURNS = pytest.StashKey[str]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of this run where the lock of all is."""
+    if TURNS not in node.config.stash:
+        folder = tempfile.TemporaryDirectory(prefix="mintong-tests-")
+        node.config.add_cleanup(folder.cleanup)
+        node.config.stash[TURNS] = folder.name
+    node.workerinput["turns"] = node.config.stash[TURNS]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    in_order(items)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Wait for the test's turn, before its time begins to count."""
+    worker = getattr(item.config, "workerinput", None)
+    if worker is None:
+        return (yield)
+    with turn(Path(worker["turns"]), alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 @dataclass(frozen=True)
@@ -103,9 +137,7 @@ def redis_url(request: pytest.FixtureRequest) -> str:
     return given or request.getfixturevalue("shared_engines").redis_url
 
 
-@pytest.fixture
-def database_name(mongodb_uri: str) -> Iterator[str]:
-    """The name of a fresh database, dropped afterwards."""
+def fresh_database(mongodb_uri: str) -> Iterator[str]:
     name = f"test_{secrets.token_hex(8)}"
     yield name
 
@@ -114,6 +146,18 @@ def database_name(mongodb_uri: str) -> Iterator[str]:
             await client.drop_database(name)
 
     asyncio.run(drop())
+
+
+@pytest.fixture
+def database_name(mongodb_uri: str) -> Iterator[str]:
+    """The name of a fresh database, dropped afterwards."""
+    yield from fresh_database(mongodb_uri)
+
+
+@pytest.fixture(scope="module")
+def module_database(mongodb_uri: str) -> Iterator[str]:
+    """The name of a fresh database for all tests of a file, dropped afterwards."""
+    yield from fresh_database(mongodb_uri)
 
 
 @pytest.fixture

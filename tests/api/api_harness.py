@@ -370,16 +370,12 @@ class InProcess:
         return self.post({"query": text, "variables": variables}, **headers)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def listening(app: Any) -> Iterator[str]:
     """Serve an application with uvicorn in a thread; give its base URL."""
     listener = socket.socket()
+    # The kernel would take tens of megabytes by itself: who sends would not notice that nobody reads.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
         app, loop="uvloop", http="httptools", ws="none", log_config=None, access_log=False

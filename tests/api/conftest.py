@@ -15,9 +15,12 @@ from api.logs import configure_logging
 from settings import Settings
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def plain_logs() -> None:
-    """Log as the application does: tracebacks with all locals would take longer than the tests."""
+    """Log as the application does: tracebacks with all locals would take longer than the tests.
+
+    For every file anew, because tests elsewhere set the logs back.
+    """
     configure_logging(Settings(log_level="INFO"))
     structlog.configure(cache_logger_on_first_use=False)  # lets tests capture what is logged
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,14 @@ async def talk(port: int, head: list[str], pieces: Any, *, pause_s: float = 0.0)
         async with asyncio.timeout(30):
             return await answer
     finally:
-        writer.close()
+        await leave(writer)
+
+
+async def leave(writer: asyncio.StreamWriter) -> None:
+    """Go away, also when the server has not read everything: nothing is left for the garbage collector."""
+    writer.transport.abort()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 def rss_bytes() -> int:

@@ -25,7 +25,6 @@ from api_harness import (
     InProcess,
     Surroundings,
     application,
-    free_port,
     listening,
     settings_for,
     trusted,
@@ -36,6 +35,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from api.documents import document_hash
 from api.graphiql import asset_paths
 from api.views import MAX_ITEMS, Views
+from tests.ports import free_port
 
 
 def test_is_alive(client: InProcess) -> None:
@@ -233,6 +233,7 @@ def is_up(url: str) -> bool:
         return False
 
 
+@pytest.mark.alone
 def test_drains_on_sigterm(tmp_path: Path) -> None:
     script = tmp_path / "server.py"
     script.write_text(SERVER, "utf-8")
@@ -269,6 +270,7 @@ def test_drains_on_sigterm(tmp_path: Path) -> None:
     assert "Traceback" not in output, output
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("workers", [2])
 def test_several_workers_share_metrics_and_stop(tmp_path: Path, workers: int) -> None:
     assert SCHEMA is not None

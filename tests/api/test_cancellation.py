@@ -23,6 +23,7 @@ TIMED = "query Timed { units(first: 2) { id timedNote office { name } } echo }"
 WRITE = "mutation Write { write }"
 
 Serve = Callable[..., int]
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture(params=[True, False], ids=["protocol", "asgi"])

@@ -17,6 +17,7 @@ from media_world import (
     answer_of,
     code_of,
     form_of,
+    leave,
     rss_bytes,
     serving_media,
     settings_for,
@@ -37,9 +38,11 @@ MEGABYTE = b"\0" * (1 << 20)
 
 
 @pytest.fixture(scope="module")
-def place(mongodb_uri: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(
+    mongodb_uri: str, redis_url: str, module_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
     home = tmp_path_factory.mktemp("media")
-    with serving_media(settings_for(mongodb_uri, redis_url, "test_media_http", home)) as opened:
+    with serving_media(settings_for(mongodb_uri, redis_url, module_database, home)) as opened:
         yield opened
 
 
@@ -330,7 +333,7 @@ def test_a_hundred_megabytes_are_cut_off_in_bounded_memory(place: Place) -> None
                 break
         async with asyncio.timeout(20):
             received = await answer
-        writer.close()
+        await leave(writer)
         return received
 
     place.upload(JPEG, some_account())
@@ -372,8 +375,10 @@ def test_bodies_that_are_shorter_or_longer_than_they_say(place: Place) -> None:
     assert mine["data"]["viewer"]["unattachedMedia"] == []
 
 
-def test_a_slow_body_is_broken_off(mongodb_uri: str, redis_url: str, tmp_path: Path) -> None:
-    settings = settings_for(mongodb_uri, redis_url, "test_media_http", tmp_path, upload_timeout_s=1)
+def test_a_slow_body_is_broken_off(
+    mongodb_uri: str, redis_url: str, module_database: str, tmp_path: Path
+) -> None:
+    settings = settings_for(mongodb_uri, redis_url, module_database, tmp_path, upload_timeout_s=1)
     with serving_media(settings) as hasty:
         head = [
             f"authorization: Bearer {some_account()}",

@@ -29,9 +29,11 @@ INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?\+08:00")
 
 
 @pytest.fixture(scope="module")
-def desk(mongodb_uri: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def desk(
+    mongodb_uri: str, redis_url: str, module_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Desk]:
     home = tmp_path_factory.mktemp("open311")
-    with serving_open311(mongodb_uri, redis_url, "test_open311", home) as opened:
+    with serving_open311(mongodb_uri, redis_url, module_database, home) as opened:
         yield opened
 
 

@@ -454,6 +454,7 @@ def test_pages_of_strangers_cannot_connect(tmp_path: Path) -> None:
         asyncio.run(play(served))
 
 
+@pytest.mark.alone
 def test_a_reader_that_does_not_read_is_cut_off_and_nothing_is_kept_for_it(tmp_path: Path) -> None:
     async def play(served: Served) -> None:
         host, _, port = served.url.removeprefix("ws://").removesuffix("/graphql").partition(":")

@@ -21,7 +21,6 @@ from typing import Any
 import httpx
 import pytest
 from citizens import Citizens, make_tokens
-from load import free_port
 from processes import api_process, environment, until
 
 from api.complaints import open_complaints
@@ -31,6 +30,7 @@ from settings import Settings
 from store.complaint_statistics import StatisticsStore
 from store.connections import open_mongodb
 from store.engines import HealthPolicy
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the leash of children is Linux' own"),

@@ -17,15 +17,19 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from load import Load, free_port
+from load import Load
 from processes import api_process, environment, until
 
 from operations.catalogue import withdraw_items
 from store.catalogue import CatalogueStore
 from store.connections import open_mongodb, open_redis
 from store.engines import HealthPolicy
+from tests.ports import free_port
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the leash of children is Linux' own")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="the leash of children is Linux' own"),
+    pytest.mark.alone,
+]
 
 # A hanging engine is left alone long enough to see what the API says meanwhile.
 POLICY = HealthPolicy(interval_s=0.5, timeout_s=6, failures=2, backoff_s=0.1)

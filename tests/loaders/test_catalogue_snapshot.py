@@ -366,6 +366,7 @@ def test_unknown_divisions_and_departments_are_added(tmp_path: Path) -> None:
     assert far.division.parent.code == "511600"
 
 
+@pytest.mark.alone
 def test_an_overlay_is_cheap(tmp_path: Path) -> None:
     rows = [_item(f"n{number}", f"事项{number % 700}", "350102") for number in range(20_000)]
     snapshot = snapshot_of(tmp_path, rows)

@@ -232,6 +232,7 @@ def test_what_is_due_comes_in_order(play: Play) -> None:
     assert local_day(datetime(2026, 11, 22, 17, tzinfo=UTC)) == date(2026, 11, 23)
 
 
+@pytest.mark.alone
 def test_the_demo_goes_in_is_found_and_comes_back(play: Play, tmp_path: Path) -> None:
     async def act(store: KnowledgeStore, redis: Redis) -> None:
         rows = list(demo_guides())
