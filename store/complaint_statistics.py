@@ -195,7 +195,7 @@ class StatisticsStore:
             if known is None:
                 sums = {"slots": pack(slots), "generation": batch.generation, "batch": batch.number}
                 writes.append(InsertOne({"_id": key, **sums}))
-            elif known["batch"] < batch.number:
+            elif known["batch"] < batch.number and "slots" in known:  # those of an earlier form are of no use
                 sums = {"slots": add(known["slots"], slots), "batch": batch.number}
                 writes.append(UpdateOne({"_id": key, "batch": known["batch"]}, {"$set": sums}))
         await _write_all(self._sums, writes)
@@ -218,7 +218,8 @@ class StatisticsStore:
         """Go through the sums that a batch after this one has changed: keys and packed slots."""
         changed = {"generation": generation, "batch": {"$gt": after}}
         async for document in self._sums.find(changed, {"slots": 1}):
-            yield document["_id"].partition("|")[2], document["slots"]
+            if "slots" in document:
+                yield document["_id"].partition("|")[2], document["slots"]
 
     async def outcomes(self, class_code: str, division_code: str) -> dict[str, Outcome]:
         """Read what became of a class's complaints of this very division, by unit id."""

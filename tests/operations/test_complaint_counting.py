@@ -141,6 +141,23 @@ def test_many_count_at_once_and_begin_anew_in_between(worlds: ComplaintWorlds) -
     worlds.run(work)
 
 
+def test_sums_of_an_earlier_form_are_counted_anew(worlds: ComplaintWorlds) -> None:
+    async def work(world: World) -> None:
+        counting = counting_of(world)
+        number = (await world.submit()).number
+        key = f"1|d:{COUNTY}|*|*|2026"
+        earlier = {"_id": key, "generation": 1, "batch": 0, "sums": {"03": {"received": 1}}}
+        await world.database["complaint_sums"].insert_one(earlier)
+        await mark(counting, await world.get(number))
+        await count_all(counting)
+        assert await world.database["complaint_sums"].find_one({"_id": key}) == earlier
+        await rebuild(counting)
+        assert await counted(world, counting.store) == await from_scratch(world, [number])
+        assert await world.database["complaint_sums"].find_one({"_id": key}) is None
+
+    worlds.run(work)
+
+
 def test_a_batch_counts_once_however_late_it_is_applied_again(worlds: ComplaintWorlds) -> None:
     async def work(world: World) -> None:
         counting = counting_of(world)
