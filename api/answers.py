@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -12,6 +13,7 @@ from api.compression import MIN_BYTES, THREAD_BYTES, compress
 from api.cors import Cors
 from api.exchange import SECURITY_HEADERS, Exchange, Headers
 from api.negotiation import GRAPHQL_RESPONSE, JSON, Encoding, encoding
+from api.ready import ReadyAnswer
 from engine.responses import ResponseCache, StoredResponse
 
 _CONTENT_TYPES: Final = {kind: f"{kind}; charset=utf-8".encode() for kind in (GRAPHQL_RESPONSE, JSON)}
@@ -24,7 +26,10 @@ _BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
 class Answer(Struct, frozen=True):
-    """What a request is answered; `stored` is where its body comes from, if it is a kept one."""
+    """What a request is answered; `stored` is where its body comes from, if it is a kept one.
+
+    `ready` says how the kept one was found by the bytes of the body, if it was.
+    """
 
     status: int
     body: bytes
@@ -32,6 +37,7 @@ class Answer(Struct, frozen=True):
     codes: tuple[str, ...] = ()
     headers: tuple[tuple[bytes, bytes], ...] = ()
     stored: StoredResponse | None = None
+    ready: ReadyAnswer | None = None
 
 
 def head_of(answer: Answer, exchange: Exchange, cors: Cors, coding: Encoding, size: int) -> Headers:
@@ -53,44 +59,42 @@ def head_of(answer: Answer, exchange: Exchange, cors: Cors, coding: Encoding, si
     return headers
 
 
-def _usual_head(media_type: str) -> bytes:
-    headers = [
-        *((name, value.replace(b"%", b"%%")) for name, value in (_VARY, *SECURITY_HEADERS)),
-        (b"content-type", _CONTENT_TYPES[media_type]),
-        (b"x-request-id", b"%b"),
-        (b"content-length", b"%d"),
-    ]
-    lines = b"".join(b"%b: %b\r\n" % pair for pair in headers)
-    return b"HTTP/1.1 200 OK\r\n%b" + lines + b"\r\n"
+def _usual_lines(media_type: str) -> bytes:
+    lines = (b"%b: %b\r\n" % pair for pair in _USUAL_FIELDS[media_type])
+    return b"".join(lines).replace(b"%", b"%%") + b"content-length: %d\r\n\r\n"
 
 
-_USUAL_HEADS: Final = {kind: _usual_head(kind) for kind in (GRAPHQL_RESPONSE, JSON)}
+_USUAL_LINES: Final = {kind: _usual_lines(kind) for kind in (GRAPHQL_RESPONSE, JSON)}
 
 
-def head_bytes(
-    answer: Answer, exchange: Exchange, cors: Cors, coding: Encoding, size: int, first: bytes
-) -> bytes:
-    """Write the status line and the headers of an answer for the socket; `first` are the server's lines."""
+def header_lines(answer: Answer, exchange: Exchange, cors: Cors, coding: Encoding, size: int) -> bytes:
+    """Write the headers of an answer behind its request id, and the empty line after them."""
     if answer.status == _OK and not (coding or answer.headers or exchange.origin is not None):
-        head: bytes = _USUAL_HEADS[exchange.media_type] % (first, exchange.request_id.encode("ascii"), size)
-        return head
-    status = HTTPStatus(answer.status)
-    lines = [b"%b: %b\r\n" % pair for pair in head_of(answer, exchange, cors, coding, size)]
-    return b"".join([b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()), first, *lines, b"\r\n"])
+        lines: bytes = _USUAL_LINES[exchange.media_type] % size
+        return lines
+    fields = head_of(answer, exchange, cors, coding, size)[1:]
+    return b"".join([*(b"%b: %b\r\n" % pair for pair in fields), b"\r\n"])
+
+
+def message(status: int, request_id: str, first: bytes, lines: bytes, body: bytes) -> bytes:
+    """Write an answer for the socket; `first` are the server's own header lines."""
+    return b"".join((_opening(status), request_id.encode("ascii"), b"\r\n", first, lines, body))
+
+
+@lru_cache(maxsize=64)
+def _opening(status: int) -> bytes:
+    return b"HTTP/1.1 %d %b\r\nx-request-id: " % (status, HTTPStatus(status).phrase.encode())
 
 
 def coding_at_hand(
-    answer: Answer, accept_encoding: str | None, responses: ResponseCache | None
+    answer: Answer, coding: Encoding, responses: ResponseCache | None
 ) -> tuple[Encoding, bytes] | None:
-    """Give the content coding that a client accepts and the body in it; kept answers keep theirs.
+    """Give the content coding of an answer's body, the client's unless it is small, and the body in it.
 
-    None where the body is so large that compressing it would hold everything up.
+    Kept answers keep theirs. None where compressing the body would hold everything up.
     """
     body = answer.body
-    if accept_encoding is None:
-        return "", body
-    coding: Encoding = encoding(accept_encoding) if accept_encoding and len(body) >= MIN_BYTES else ""
-    if not coding:
+    if not coding or len(body) < MIN_BYTES:
         return "", body
     stored = answer.stored
     ready = None if stored is None else stored.codings.get(coding)
@@ -107,10 +111,10 @@ async def coded(
     answer: Answer, accept_encoding: str | None, responses: ResponseCache | None
 ) -> tuple[Encoding, bytes]:
     """Give what `coding_at_hand` gives; large bodies are compressed in a thread."""
-    found = coding_at_hand(answer, accept_encoding, responses)
+    coding: Encoding = encoding(accept_encoding) if accept_encoding else ""
+    found = coding_at_hand(answer, coding, responses)
     if found is not None:
         return found
-    coding = encoding(accept_encoding)
     body = await asyncio.to_thread(compress, answer.body, coding)
     if answer.stored is not None and responses is not None:
         responses.add_coding(answer.stored, coding, body)

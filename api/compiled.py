@@ -123,8 +123,8 @@ class CompiledOperation:
         """Do what `execute` does, as far as nothing waits; what is left has to be awaited."""
         core = self._core
         core.check(variables)
-        begun = self._engine.begin(self._prepared, dict(variables), self.name, context, explain=explain)
-        if isinstance(begun, Result) and not begun.errors:
+        begun = self._engine.run(self._prepared, self._operation, variables, context, explain=explain)
+        if begun.__class__ is Result and not begun.errors:
             return _outcome(begun)
         return self._finish(begun, variables, context, explain=explain)
 
@@ -152,12 +152,10 @@ class CompiledOperation:
 
 
 def _outcome(result: Result) -> Outcome:
-    policy, stored = result.policy, result.stored
-    cache_control = policy.header() if policy.is_cacheable else None
-    if stored is not None:
-        found = stored if result.row is None else None
-        return Outcome(stored.body, cache_control=cache_control, tag=stored.etag, stored=found)
-    return Outcome(result.body, cache_control=cache_control)
+    kept = result.stored
+    if kept is None:
+        return Outcome(result.body, result.policy)
+    return Outcome(kept.body, result.policy, kept, result.row is None)
 
 
 def _explanation(result: Result, cost: int) -> dict[str, Any]:

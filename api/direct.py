@@ -8,15 +8,18 @@ from typing import Final
 
 from msgspec import Struct
 
-from api.answers import Answer, coding_at_hand, head_bytes, head_of
+from api.answers import Answer, coding_at_hand, head_of, header_lines, message
 from api.documents import BoundedCache
 from api.eager import Resumed
 from api.exchange import Exchange, Headers, Message, Receive, Scope, Send, new_request_id
 from api.graphql_http import GraphQLOverHTTP
-from api.negotiation import Encoding, is_json_body, media_type
+from api.negotiation import Encoding, encoding, is_json_body, media_type
+from api.ready import ReadyAnswer
 
 _MAX_HEADS: Final = 4_000
 _MAX_HEAD_BYTES: Final = 4_000_000
+_MAX_REPLIES: Final = 20_000
+_MAX_REPLY_BYTES: Final = 16_000_000
 MAX_HEAD: Final = 2_048  # bytes; larger heads are not remembered
 _PLAIN: Final = (None, b"identity")
 # Heads with these are never the same again, or mean what only the ordinary way knows.
@@ -45,6 +48,15 @@ class Head(Struct, eq=False):
 
     exchange: Exchange
     content_length: int
+    coding: Encoding
+
+
+class Reply(Struct, eq=False):
+    """What is remembered of a request that was given a stored answer: all but the answer's body."""
+
+    ready: ReadyAnswer
+    coding: Encoding
+    lines: bytes
 
 
 class DirectAnswers:
@@ -54,6 +66,8 @@ class DirectAnswers:
         self._graphql = graphql
         self._heads: BoundedCache[Head] = BoundedCache(_MAX_HEADS, _MAX_HEAD_BYTES)
         self._find = self._heads.get
+        self._replies: BoundedCache[Reply] = BoundedCache(_MAX_REPLIES, _MAX_REPLY_BYTES)
+        self._reply_to = self._replies.peek
 
     def find(self, head: HeadKey) -> Head | None:
         """Give what a head says, None for one that was not seen or is not plain."""
@@ -73,7 +87,8 @@ class DirectAnswers:
             exchange.media_type = kind
             total = sum(len(name) + len(value) + 4 for name, value in headers)
             if total <= MAX_HEAD:
-                self._heads.put(head, Head(exchange, int(size)), total)
+                coding = encoding(exchange.accept_encoding) if exchange.accept_encoding else ""
+                self._heads.put(head, Head(exchange, int(size), coding), total)
 
     def answer(self, head: Head, body: bytes) -> Answer | Resumed[Answer] | None:
         """Answer a request; what has to wait is handed back started, None is for the ordinary way."""
@@ -82,7 +97,26 @@ class DirectAnswers:
         exchange.operation_name = None
         return self._graphql.answer_at_once(exchange, body)
 
-    def write(self, head: Head, answer: Answer, started: float, first: bytes) -> bytes | None:
+    def reply(self, request: bytes, started: float, first: bytes) -> bytes | None:
+        """Write the stored answer to a request whose very bytes were given it before, and count the request.
+
+        None where there is none. `started` is on `perf_counter`, `first` the server's own header lines.
+        """
+        reply = self._reply_to(request)
+        ready = self._graphql.ready
+        if reply is None or ready is None or (stored := ready.given(reply.ready)) is None:
+            return None
+        body = stored.codings.get(reply.coding) if reply.coding else stored.body
+        if body is None:
+            return None
+        graphql, operation, request_id = self._graphql, reply.ready.operation, new_request_id()
+        seconds = perf_counter() - started
+        graphql.metrics.answered(operation, "ok", seconds)
+        if graphql.is_logged("ok"):
+            graphql.log(request_id, operation, Answer(200, stored.body, "ok"), seconds)
+        return message(200, request_id, first, reply.lines, body)
+
+    def write(self, head: Head, answer: Answer, request: bytes, started: float, first: bytes) -> bytes | None:
         """Give the bytes for the socket and count the request; None where a large body must be compressed.
 
         `started` is on `perf_counter`, `first` the server's own header lines.
@@ -91,7 +125,12 @@ class DirectAnswers:
         if found is None:
             return None
         coding, body = found
-        return head_bytes(answer, head.exchange, self._graphql.cors, coding, len(body), first) + body
+        exchange = head.exchange
+        lines = header_lines(answer, exchange, self._graphql.cors, coding, len(body))
+        if answer.ready is not None:
+            size = len(request) + len(lines) + 200
+            self._replies.put(request, Reply(answer.ready, coding, lines), size)
+        return message(answer.status, exchange.request_id, first, lines, body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Be the ASGI application at `/graphql`: plain requests here, all others in the ordinary way."""
@@ -123,11 +162,12 @@ class DirectAnswers:
 
     def _counted(self, head: Head, answer: Answer, started: float) -> tuple[Encoding, bytes] | None:
         graphql, exchange = self._graphql, head.exchange
-        found = coding_at_hand(answer, exchange.accept_encoding, graphql.responses)
+        found = coding_at_hand(answer, head.coding, graphql.responses) if head.coding else ("", answer.body)
         if found is not None:
-            seconds = perf_counter() - started
-            graphql.metrics.answered(exchange.operation_name, answer.outcome, seconds)
-            graphql.log(exchange, answer, seconds)
+            seconds, operation = perf_counter() - started, exchange.operation_name
+            graphql.metrics.answered(operation, answer.outcome, seconds)
+            if graphql.is_logged(answer.outcome):
+                graphql.log(exchange.request_id, operation, answer, seconds)
         return found
 
     async def finish(

@@ -44,7 +44,8 @@ from api.errors import (
 )
 from api.limits import CostReader, Limits, OperationCost, check_shape, check_variables, has_introspection
 from engine.fragments import FragmentCache
-from engine.responses import ResponseCache, StoredResponse
+from engine.policy import PRIVATE, CachePolicy
+from engine.responses import ResponseCache, StoredResponse, etag_of
 from resolvers.context import Context, Language
 
 MAX_REPORTED_ERRORS: Final = 5
@@ -61,17 +62,26 @@ _NO_VARIABLES: Final[Mapping[str, Any]] = {}
 class Outcome(Struct, frozen=True):
     """The answer to one operation: JSON bytes, the status for clients that read it, codes of errors.
 
-    `cache_control` is what the answer allows caches to do; None means that nobody but the client may keep it.
-    `tag` is the strong validator of the body, where it is known already; `stored` is the kept answer, where
-    the body was found and not made.
+    `policy` is what the answer allows caches to do; `kept` is where the body is kept, if it is; `is_found`
+    says that it was found there and not made.
     """
 
     body: bytes
+    policy: CachePolicy = PRIVATE
+    kept: StoredResponse | None = None
+    is_found: bool = False
     status: HTTPStatus = HTTPStatus.OK
     codes: tuple[str, ...] = ()
-    cache_control: str | None = None
-    tag: str | None = None
-    stored: StoredResponse | None = None
+
+    @property
+    def cache_control(self) -> str | None:
+        """What the answer allows caches to do; None where nobody but the client may keep it."""
+        return self.policy.header() if self.policy.is_cacheable else None
+
+    @property
+    def tag(self) -> str:
+        """The strong validator of the body."""
+        return etag_of(self.body) if self.kept is None else self.kept.etag
 
 
 class Operation(Protocol):
@@ -335,7 +345,7 @@ class CoreOperation:
             answer["data"] = data
         if explanation is not None:
             answer["extensions"] = {"explain": explanation}
-        return Outcome(orjson.dumps(answer, option=orjson.OPT_NON_STR_KEYS), status, codes)
+        return Outcome(orjson.dumps(answer, option=orjson.OPT_NON_STR_KEYS), status=status, codes=codes)
 
     def _explanation(self, variables: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         ms = round(seconds * 1000, 3)

@@ -30,11 +30,11 @@ from api.execution import InvalidDocumentError, Operation, Outcome
 from api.lookup import Lookup
 from api.metrics import Metrics
 from api.negotiation import GRAPHQL_RESPONSE, is_json_body, media_type
-from api.parameters import Parameters, from_body, from_query_string
-from api.ready import ReadyAnswers
+from api.parameters import Parameters, from_body, from_query_string, read_object
+from api.ready import ReadyAnswer, ReadyAnswers
 from api.ws_subscription import SubscriptionOperation
 from domain.access import Viewer
-from engine.responses import ResponseCache, etag_of
+from engine.responses import ResponseCache, StoredResponse
 from resolvers.context import Context, Language
 
 log = structlog.get_logger(__name__)
@@ -85,13 +85,14 @@ class GraphQLOverHTTP:
         responses: ResponseCache | None = None,
     ) -> None:
         self.limits = limits
+        self._log_sample = limits.log_sample
         self._lookup = lookup
         self._make_context = make_context
         self._authenticate = authenticate
         self.metrics = metrics
         self.cors = cors
         self.responses = responses
-        self._ready = ready
+        self.ready = ready
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -112,30 +113,29 @@ class GraphQLOverHTTP:
         except ClientGoneError:
             return
         finally:
-            seconds = perf_counter() - started
-            self.metrics.finished(exchange.operation_name, answer.outcome if answer else "gone", seconds)
-            if answer is not None:
-                self.log(exchange, answer, seconds)
+            seconds, operation = perf_counter() - started, exchange.operation_name
+            self.metrics.finished(operation, answer.outcome if answer else "gone", seconds)
+            if answer is not None and self.is_logged(answer.outcome):
+                self.log(exchange.request_id, operation, answer, seconds)
 
     def answer_at_once(self, exchange: Exchange, body: bytes) -> Answer | Resumed[Answer] | None:
         """Answer a POST from its JSON body; what turns out to wait is handed back started.
 
         None when the operation is not at hand or known to wait: then nothing has happened.
         """
-        if self._ready is not None and (found := self._ready.find(body, exchange.language)) is not None:
-            exchange.operation_name, stored = found
-            return Answer(_OK, stored.body, "ok", (), (), stored)
+        if self.ready is not None and (found := self.ready.find(body, exchange.language)) is not None:
+            return _kept(*found, exchange)
         lookup = self._lookup
         try:
-            operation = lookup.find_at_hand(parameters := from_body(body))
+            operation, variables = lookup.find_at_hand(read_object(body))
         except RequestError:
             return None
-        if operation is None or isinstance(operation, SubscriptionOperation) or not operation.is_prompt:
+        if operation is None or not operation.is_prompt:
             return None
         exchange.operation_name = lookup.label(operation)
         try:
             context = self._make_context(exchange.language, exchange.request_id, None)
-            begun = operation.begin(parameters.variables, context)
+            begun = operation.begin(variables, context)
             if isinstance(begun, Outcome):
                 return self._answered(begun, exchange, body)
         except Exception as error:  # noqa: BLE001 worded, or logged and masked, where every error is
@@ -221,12 +221,11 @@ class GraphQLOverHTTP:
             watcher.cancel()
 
     async def _post(self, body: bytes, exchange: Exchange) -> Answer:
-        ready = self._ready
+        ready = self.ready
         if ready is not None and exchange.authorization is None and not self._explains(exchange):
             found = ready.find(body, exchange.language)
             if found is not None:
-                exchange.operation_name, stored = found
-                return Answer(200, stored.body, "ok", stored=stored)
+                return _kept(*found, exchange)
         parameters = from_body(body)
         operation = await self._operation(parameters)
         work = self._execute(operation, parameters, exchange, body)
@@ -241,12 +240,12 @@ class GraphQLOverHTTP:
         return self._answered(await work, exchange, body)
 
     def _answered(self, outcome: Outcome, exchange: Exchange, body: bytes) -> Answer:
-        stored = outcome.stored
-        if stored is None:
+        stored = outcome.kept
+        if stored is None or not outcome.is_found:
             return _completed(outcome, exchange)
-        if self._ready is not None and exchange.authorization is None and not exchange.explain:
-            self._ready.remember(body, exchange.language, exchange.operation_name, stored)
-        return Answer(200, stored.body, "ok", stored=stored)
+        if self.ready is not None and exchange.authorization is None and not exchange.explain:
+            self.ready.remember(body, exchange.language, exchange.operation_name, stored)
+        return Answer(_OK, stored.body, "ok", (), (), stored)
 
     async def _get(self, scope: Scope, exchange: Exchange) -> Answer:
         parameters = from_query_string(scope["query_string"])
@@ -257,7 +256,7 @@ class GraphQLOverHTTP:
         if outcome.codes or parameters.digest is None or self._explains(exchange):
             return _completed(outcome, exchange, ((b"cache-control", b"no-store"),))
         # The representation is the same for all content codings: a weak tag compares across them.
-        tag = b"W/" + (outcome.tag or etag_of(outcome.body)).encode()
+        tag = b"W/" + outcome.tag.encode()
         policy = _PRIVATE if exchange.authorization else outcome.cache_control or _PRIVATE
         headers = ((b"cache-control", policy.encode()), (b"etag", tag))
         if not_modified(exchange.if_none_match, tag):
@@ -301,13 +300,15 @@ class GraphQLOverHTTP:
             status = _status(error.status, exchange)
         return Answer(status, body, "failed" if failed else "refused", (error.code,), headers)
 
-    def log(self, exchange: Exchange, answer: Answer, seconds: float) -> None:
-        """Log a sample of what went well, and all the rest."""
-        if answer.outcome == "ok" and random.random() >= self.limits.log_sample:  # noqa: S311 - sampling
-            return
+    def is_logged(self, outcome: str) -> bool:
+        """Choose what is logged: a sample of what went well, and all the rest."""
+        return outcome != "ok" or random.random() < self._log_sample  # noqa: S311 - sampling
+
+    def log(self, request_id: str, operation: str | None, answer: Answer, seconds: float) -> None:
+        """Log a request."""
         fields: dict[str, Any] = {
-            "request_id": exchange.request_id,
-            "operation": exchange.operation_name,
+            "request_id": request_id,
+            "operation": operation,
             "outcome": answer.outcome,
             "status": answer.status,
             "ms": round(seconds * 1000, 2),
@@ -318,9 +319,14 @@ class GraphQLOverHTTP:
         (log.warning if answer.outcome == "failed" else log.info)("graphql.request", **fields)
 
 
+def _kept(found: ReadyAnswer, stored: StoredResponse, exchange: Exchange) -> Answer:
+    exchange.operation_name = found.operation
+    return Answer(_OK, stored.body, "ok", (), (), stored, found)
+
+
 def _completed(outcome: Outcome, exchange: Exchange, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
     if not outcome.codes:
-        return Answer(_OK, outcome.body, "ok", (), headers, outcome.stored)
+        return Answer(_OK, outcome.body, "ok", (), headers, outcome.kept if outcome.is_found else None)
     label = "partial" if outcome.status is HTTPStatus.OK else "refused"
     return Answer(_status(outcome.status, exchange), outcome.body, label, outcome.codes, headers)
 

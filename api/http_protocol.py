@@ -19,8 +19,8 @@ from api.direct import MAX_HEAD, DirectAnswers, Head, detached
 _POST: Final = b"POST /graphql HTTP/1.1\r\n"
 
 
-_LINES: Final[dict[int, tuple[Any, bytes]]] = {}
-"""The server's own headers (the date) as lines; it makes a new list every second."""
+_LINES: Final[list[Any]] = [None, b""]
+"""The server's own headers (the date), of which it makes a new list every second, and their lines."""
 
 
 class GraphQLProtocol(HttpToolsProtocol):
@@ -43,10 +43,15 @@ class GraphQLProtocol(HttpToolsProtocol):
         """Answer at once what can be; hand the rest to the parser."""
         direct = self._direct
         if direct is not None and self._is_between and self._is_idle():
+            started = perf_counter()
+            reply = direct.reply(data, started, self._server_lines())
+            if reply is not None:
+                self._write(reply, started)
+                return
             known = self._known
             if known is None or not data.startswith(self._head) or len(data) != self._size:
                 known = self._recognise(direct, data)
-            if known is not None and self._answer(direct, known, data):
+            if known is not None and self._answer(direct, known, data, started):
                 return
         super().data_received(data)
         self._new_head = None
@@ -74,20 +79,15 @@ class GraphQLProtocol(HttpToolsProtocol):
             and (limit is None or (len(self.connections) < limit and len(self.tasks) < limit))
         )
 
-    def _answer(self, direct: DirectAnswers, known: Head, data: bytes) -> bool:
-        started = perf_counter()
+    def _answer(self, direct: DirectAnswers, known: Head, data: bytes, started: float) -> bool:
         answer = direct.answer(known, data[len(self._head) :])
         if answer is None:
             return False
         written = None
         if answer.__class__ is Answer:
-            written = direct.write(known, answer, started, self._server_lines())
+            written = direct.write(known, answer, data, started, self._server_lines())
         if written is not None:
-            self.transport.write(written)
-            self.server_state.total_requests += 1
-            self._answered_at = started
-            if self.timeout_keep_alive_task is None:
-                self._watch_idleness(self.timeout_keep_alive)
+            self._write(written, started)
             return True
         # What waits goes on as the application of an ordinary request.
         app, self.app = self.app, partial(direct.finish, detached(known), answer, started)
@@ -97,13 +97,19 @@ class GraphQLProtocol(HttpToolsProtocol):
             self.app = app
         return True
 
+    def _write(self, answer: bytes, started: float) -> None:
+        self.transport.write(answer)
+        self.server_state.total_requests += 1
+        self._answered_at = started
+        if self.timeout_keep_alive_task is None:
+            self._watch_idleness(self.timeout_keep_alive)
+
     def _server_lines(self) -> bytes:
         headers = self.server_state.default_headers
-        lines = _LINES.get(id(headers))
-        if lines is None or lines[0] is not headers:
-            _LINES.clear()
-            lines = _LINES[id(headers)] = (headers, b"".join([b"%b: %b\r\n" % pair for pair in headers]))
-        return lines[1]
+        if _LINES[0] is not headers:
+            _LINES[:] = headers, b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        lines: bytes = _LINES[1]
+        return lines
 
     # --- the parser's callbacks ---------------------------------------------------------------------------
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import structlog
 
@@ -11,7 +11,7 @@ from api.compiled import CompiledOperation
 from api.documents import AutomaticDocuments, BoundedCache, TrustedDocuments, document_hash
 from api.errors import RequestError
 from api.execution import InvalidDocumentError, Operation, Preparer
-from api.parameters import Parameters
+from api.parameters import DOCUMENT_PREFIX, Parameters, from_values
 from api.ws_subscription import SubscriptionOperation
 
 log = structlog.get_logger(__name__)
@@ -38,6 +38,7 @@ class Lookup:
         self._automatic = automatic
         self._trusted_only = trusted_only
         self._registered: dict[tuple[str, str | None], AnyOperation] = {}
+        self._by_id: dict[str, Operation] = {}
         self._labels: dict[int, str] = {}
         self._prepared: BoundedCache[AnyOperation] = BoundedCache(_MAX_PREPARED, _MAX_PREPARED_CHARS)
 
@@ -55,6 +56,8 @@ class Lookup:
             if isinstance(operation, CompiledOperation):
                 operation.trust()
             self._registered[digest, None] = operation
+            if not isinstance(operation, SubscriptionOperation):
+                self._by_id[f"{DOCUMENT_PREFIX}{digest}"] = operation
             if operation.name:
                 self._registered[digest, operation.name] = operation
                 self._labels[id(operation)] = operation.name
@@ -83,12 +86,25 @@ class Lookup:
         """Give the name under which an operation may be logged and counted: that of a registered one."""
         return self._labels.get(id(operation))
 
-    def find_at_hand(self, parameters: Parameters) -> AnyOperation | None:
-        """Give the operation where nothing has to be read, prepared or stored for it; else None."""
+    def find_at_hand(self, values: dict[str, Any]) -> tuple[Operation | None, Mapping[str, Any]]:
+        """Give the query or mutation of a JSON request and its variables.
+
+        None where something has to be read, prepared or stored for it. Raises: RequestError.
+        """
+        document_id, variables = values.get("documentId"), values.get("variables")
+        if document_id.__class__ is str and variables.__class__ is dict and len(values) == 2:
+            # What apps send: a registered document by its hash, and variables.
+            found = self._by_id.get(document_id)
+            if found is not None:
+                return found, variables
+        parameters = from_values(values)
         query, digest, name = parameters.query, parameters.digest, parameters.operation_name
+        operation: AnyOperation | None = None
         if digest is not None:
-            return self._registered.get((digest, name))
-        return None if self._trusted_only or query is None else self._prepared.get((query, name))
+            operation = self._registered.get((digest, name))
+        elif query is not None and not self._trusted_only:
+            operation = self._prepared.get((query, name))
+        return None if isinstance(operation, SubscriptionOperation) else operation, parameters.variables
 
     def _by_trusted_text(self, query: str | None, name: str | None) -> AnyOperation:
         operation = None if query is None else self._registered.get((document_hash(query), name))

@@ -16,7 +16,7 @@ from api.documents import is_document_hash
 from api.errors import RequestError
 
 _EMPTY: Final[Mapping[str, Any]] = {}
-_DOCUMENT_PREFIX: Final = "sha256:"
+DOCUMENT_PREFIX: Final = "sha256:"
 
 
 class Parameters(Struct, frozen=True, gc=False):
@@ -34,15 +34,21 @@ def from_body(body: bytes) -> Parameters:
 
     Raises: RequestError.
     """
+    return from_values(read_object(body))
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Read the JSON object of a body. Raises: RequestError."""
     try:
         values = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise RequestError("INVALID_JSON") from None
+    if values.__class__ is dict:
+        found: dict[str, Any] = values
+        return found
     if isinstance(values, list):
         raise RequestError("BATCHING_NOT_SUPPORTED")
-    if not isinstance(values, dict):
-        raise RequestError("INVALID_PARAMETER", name="body", expected="object")
-    return from_values(values)
+    raise RequestError("INVALID_PARAMETER", name="body", expected="object")
 
 
 def from_query_string(query_string: bytes) -> Parameters:
@@ -76,11 +82,6 @@ def from_query_string(query_string: bytes) -> Parameters:
 def from_values(values: dict[str, Any]) -> Parameters:
     """Check parameters that were read from JSON. Raises: RequestError."""
     variables = values.get("variables")
-    document_id = values.get("documentId")
-    if document_id.__class__ is str and variables.__class__ is dict and len(values) == 2:
-        # What apps send: a registered document by its hash, and variables.
-        digest, is_automatic = _digest(document_id, None)
-        return Parameters(None, digest, is_automatic, None, variables)
     query = _text(values, "query")
     operation_name = _text(values, "operationName")
     if variables is not None and not isinstance(variables, dict):
@@ -106,7 +107,7 @@ def _text(values: dict[str, Any], name: str) -> str | None:
 def _digest(document_id: str | None, extensions: dict[str, Any] | None) -> tuple[str | None, bool]:
     """Give the SHA-256 of a named document, and whether it is named as Apollo's clients do."""
     if document_id is not None:
-        digest = document_id.removeprefix(_DOCUMENT_PREFIX)
+        digest = document_id.removeprefix(DOCUMENT_PREFIX)
         if not is_document_hash(digest):
             raise RequestError("DOCUMENT_NOT_FOUND")
         return digest, False

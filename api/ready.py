@@ -18,12 +18,13 @@ _MAX_BYTES: Final = 8_000_000
 _TOUCH_EVERY: Final = 16  # uses; often enough for an answer in use not to count as the least recently used
 
 
-class _Entry:
+class ReadyAnswer:
     """Refers to a stored answer; the response cache alone keeps it alive."""
 
-    __slots__ = ("operation", "reference", "snapshot", "uses")
+    __slots__ = ("key", "operation", "reference", "snapshot", "uses")
 
-    def __init__(self, operation: str | None, stored: StoredResponse) -> None:
+    def __init__(self, key: tuple[bytes, Language], operation: str | None, stored: StoredResponse) -> None:
+        self.key = key
         self.operation = operation
         self.reference = ref(stored)
         self.snapshot = stored.key.snapshot
@@ -36,13 +37,20 @@ class ReadyAnswers:
     def __init__(self, responses: ResponseCache, versions: Callable[[], Hashable]) -> None:
         self._responses = responses
         self._versions = versions
-        self._entries: BoundedCache[_Entry] = BoundedCache(_MAX_ENTRIES, _MAX_BYTES)
+        self._entries: BoundedCache[ReadyAnswer] = BoundedCache(_MAX_ENTRIES, _MAX_BYTES)
         self._peek = self._entries.peek
 
-    def find(self, body: bytes, language: Language) -> tuple[str | None, StoredResponse] | None:
-        """Give the operation's name and its stored answer, None where there is none."""
+    def find(self, body: bytes, language: Language) -> tuple[ReadyAnswer, StoredResponse] | None:
+        """Give the stored answer to a body with what is remembered of it, None where there is none."""
         entry = self._peek((body, language))
-        if entry is None or entry.snapshot != self._versions():
+        if entry is None:
+            return None
+        stored = self.given(entry)
+        return None if stored is None else (entry, stored)
+
+    def given(self, entry: ReadyAnswer) -> StoredResponse | None:
+        """Give a stored answer that was remembered, as long as it may be given."""
+        if entry.snapshot != self._versions():
             return None
         stored, responses = entry.reference(), self._responses
         if stored is None or stored.expires_s <= responses.clock():
@@ -51,12 +59,13 @@ class ReadyAnswers:
         if entry.uses % _TOUCH_EVERY:
             responses.hits += 1
         else:
-            self._entries.get((body, language))
+            self._entries.get(entry.key)
             responses.find(stored.key)
-        return entry.operation, stored
+        return stored
 
     def remember(
         self, body: bytes, language: Language, operation: str | None, stored: StoredResponse
     ) -> None:
         """Remember that a body is answered by this stored answer."""
-        self._entries.put((body, language), _Entry(operation, stored), len(body) + 200)
+        key = (body, language)
+        self._entries.put(key, ReadyAnswer(key, operation, stored), len(body) + 200)

@@ -221,7 +221,7 @@ class Engine:
     async def execute(
         self,
         document: str | Prepared,
-        variables: dict[str, Any] | None = None,
+        variables: Mapping[str, Any] | None = None,
         operation_name: str | None = None,
         context: Any = None,
         root: Any = None,
@@ -239,7 +239,7 @@ class Engine:
     def begin(
         self,
         prepared: Prepared,
-        variables: dict[str, Any] | None = None,
+        variables: Mapping[str, Any] | None = None,
         operation_name: str | None = None,
         context: Any = None,
         root: Any = None,
@@ -256,6 +256,20 @@ class Engine:
         operation = prepared.find(operation_name)
         if isinstance(operation, GraphQLError):
             return self._refuse([operation])
+        return self.run(prepared, operation, variables, context, root, extensions=extensions, explain=explain)
+
+    def run(
+        self,
+        prepared: Prepared,
+        operation: PreparedOperation,
+        variables: Mapping[str, Any] | None = None,
+        context: Any = None,
+        root: Any = None,
+        *,
+        extensions: dict[str, Any] | None = None,
+        explain: bool = False,
+    ) -> Result | Rest:
+        """Do what `begin` does for an operation of a document without errors."""
         reason = operation.reason
         if reason is None:
             operation.sightings += 1
@@ -383,7 +397,7 @@ class Engine:
         self,
         prepared: Prepared,
         operation: PreparedOperation,
-        variables: dict[str, Any] | None,
+        variables: Mapping[str, Any] | None,
         context: Any,
         root: Any,
         extensions: dict[str, Any] | None,
@@ -392,10 +406,11 @@ class Engine:
     ) -> Result:
         """Run an operation on graphql-core, through strawberry itself where the schema has extensions."""
         started = perf_counter()
+        values = None if variables is None else dict(variables)
         given: ExecutionResult | strawberry.types.ExecutionResult
         if self.schema.extensions or self.schema.config.enable_experimental_incremental_execution:
             given = await self.schema.execute(
-                prepared.text, variables, context, root, operation.name, operation_extensions=extensions
+                prepared.text, values, context, root, operation.name, operation_extensions=extensions
             )
         else:
             outcome = core_execute(
@@ -403,7 +418,7 @@ class Engine:
                 cast("DocumentNode", prepared.document),
                 root_value=root,
                 context_value=context,
-                variable_values=variables,
+                variable_values=values,
                 operation_name=operation.name,
                 is_awaitable=is_awaitable,  # type: ignore[arg-type]
                 executor_class=self.schema.execution_context_class,

@@ -27,7 +27,11 @@ def row_class(keys: tuple[str, ...]) -> type[Row]:
     """Return the class of rows with these response keys."""
     names = [f"f{number}" for number in range(len(keys))]
     renamed = dict(zip(names, keys, strict=True))
-    return msgspec.defstruct("Row", [(name, Any) for name in names], bases=(Row,), rename=renamed, gc=False)
+    made: Any = msgspec.defstruct(
+        "Row", [(name, Any) for name in names], bases=(Row,), rename=renamed, gc=False
+    )
+    cls: type[Row] = made
+    return cls
 
 
 class Unusual:
