@@ -31,18 +31,19 @@ from engine.fragments import FragmentCache
 from engine.policy import CacheControl, CacheScope
 from engine.relation import relation
 from engine.responses import ResponseCache
+from engine.typed import Typed
 from engine.vetting import source_classes
 
 ITEMS = 2000
 PUBLIC = {"max_age": 300, "scope": CacheScope.PUBLIC, "snapshot": True}
 
 
-class DepartmentView(msgspec.Struct, frozen=True):
+class DepartmentView(Typed):
     id: str
     name: str
 
 
-class DivisionView(msgspec.Struct, frozen=True):
+class DivisionView(Typed):
     code: str
     name: str
 
@@ -53,7 +54,7 @@ class Channel(Enum):
     BOTH = "both"
 
 
-class ItemView(msgspec.Struct, frozen=True):
+class ItemView(Typed):
     id: str
     code: str
     title: str
@@ -125,12 +126,14 @@ class Department:
 
 @strawberry.type(directives=[CacheControl(entity_key="code", **PUBLIC)])
 class Division:
+    is_type_of = source_classes(DivisionView)
     code: strawberry.ID
     name: str
 
 
 @strawberry.type(directives=[CacheControl(entity_key="id", **PUBLIC)])
 class Item:
+    is_type_of = source_classes(ItemView)
     id: strawberry.ID
     code: str
     title: str

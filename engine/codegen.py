@@ -6,13 +6,22 @@ a value that fails the test costs a call. Every other field becomes a column, co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from time import perf_counter
+from types import NoneType
 from typing import Any
 
-from graphql import GraphQLEnumType, GraphQLList, GraphQLNonNull, GraphQLScalarType, is_leaf_type
+from graphql import (
+    GraphQLEnumType,
+    GraphQLFloat,
+    GraphQLInt,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLScalarType,
+    is_leaf_type,
+)
 from graphql.type.scalars import is_specified_scalar_type
 from strawberry.schema.types import base_scalars
 
@@ -21,9 +30,13 @@ from engine.completions import completion_of
 from engine.markers import Rest
 from engine.plan import BATCH, PLAIN, RESOLVER, TYPENAME, FieldPlan, LevelPlan
 from engine.rows import Instants, row_class
-from engine.vetting import LISTS
+from engine.typed import Typed, field_classes
+from engine.vetting import LISTS, declared_classes
 
 _STRING_LIKE = frozenset({"String", "ID"})
+_BUILTIN: dict[str, type] = {"String": str, "ID": str, "Int": int, "Float": float, "Boolean": bool}
+# Of GraphQL's 32 bits those that CPython compares quickly; the others take the call.
+_INT_RANGE = (-1_073_741_823, 1_073_741_823)
 _INSTANTS = Instants()
 
 
@@ -201,12 +214,24 @@ class SourceWriter:
         ]
 
     def _row(self, level: LevelPlan) -> str:
+        """Write the expression of a row, a quicker one for objects whose values were looked at before."""
+        cls = _typed_class(level)
+        checked = self._row_of(level, {})
+        quick = self._row_of(level, field_classes(cls)) if cls is not None else checked
+        if quick == checked:
+            return checked
+        given = ", ".join(["o", *(f"v{plan.order}" for plan in level.fields if not is_simple(plan))])
+        self._parts.append(f"def row_{level.number}({given}):\n    return {checked}")
+        return f"{quick} if type(o) is {self._const(cls, 'class')} else row_{level.number}({given})"
+
+    def _row_of(self, level: LevelPlan, known: Mapping[str, frozenset[type]]) -> str:
         values = []
         for plan in level.fields:
             if plan.kind == TYPENAME:
                 values.append(repr(level.type.name))
             elif is_simple(plan):
-                values.append(self._value(plan.output, self._access(plan)))
+                classes = known.get(plan.attribute or "", frozenset())
+                values.append(self._known_value(plan.output, self._access(plan), classes))
             else:
                 values.append(f"v{plan.order}")
         return f"{self._const(row_class(tuple(level.by_key)), 'Row')}({', '.join(values)})"
@@ -259,7 +284,7 @@ class SourceWriter:
             if non_null:
                 return f"(v if {test.replace('v.', f'{bound}.', 1)} else leaf(v, {kind}))"
             return f"(v if {bound} is None or {test} else leaf(v, {kind}))"
-        if inner.extensions.get("strawberry-definition") is base_scalars.DateTimeDefinition:
+        if _is_instant(inner):
             usual = f"{bound if non_null else 'v'}.__class__ is datetime and v.tzinfo is UTC"
             checked = f"instants[v] if {usual} else leaf(v, {kind})"
             return f"({checked})" if non_null else f"(None if {bound} is None else {checked})"
@@ -269,6 +294,28 @@ class SourceWriter:
         test = f"{bound if non_null else 'v'}.__class__ is {self._const(cls, 'class')}"
         checked = f"{expression_of} if {test} else leaf(v, {kind})"
         return f"({checked})" if non_null else f"(None if {bound} is None else {checked})"
+
+    def _known_value(self, type_: Any, expression: str, classes: frozenset[type]) -> str:
+        """Return what `_value` does for a value of one of these classes; none are all."""
+        non_null = isinstance(type_, GraphQLNonNull)
+        inner: Any = type_.of_type if non_null else type_
+        if classes and isinstance(inner, GraphQLScalarType) and is_specified_scalar_type(inner):
+            cls = _BUILTIN[inner.name]
+            if cls in (str, bool) and classes <= ({cls} if non_null else {cls, NoneType}):
+                return expression
+        if len(classes) != 1:
+            return self._value(type_, expression)
+        cls, kind = next(iter(classes)), self._const(inner, "type")
+        if inner is GraphQLInt and cls is int:
+            return f"(v if {_INT_RANGE[0]} <= (v := {expression}) <= {_INT_RANGE[1]} else leaf(v, {kind}))"
+        if inner is GraphQLFloat and cls is float:
+            return f"(v if (v := {expression}) - v == 0.0 else leaf(v, {kind}))"
+        if _is_instant(inner) and cls is datetime:
+            return f"(instants[v] if (v := {expression}).tzinfo is UTC else leaf(v, {kind}))"
+        usual, expression_of = self._usual(inner)
+        if usual is cls and expression_of is not None:
+            return expression_of.replace("v.", f"{expression}.", 1)
+        return self._value(type_, expression)
 
     def _usual(self, type_: Any) -> tuple[type | None, str | None]:
         """Return the class of an enum's or a date's usual values and the expression that serialises one."""
@@ -304,15 +351,21 @@ def _is_unsure(plan: FieldPlan) -> bool:
     return not plan.suspends and plan.kind in (RESOLVER, BATCH)
 
 
+def _typed_class(level: LevelPlan) -> type[Typed] | None:
+    """Return the one class of a level's usual objects, where its values are looked at when they are made."""
+    classes = declared_classes(level.type)
+    return classes[0] if len(classes) == 1 and issubclass(classes[0], Typed) else None
+
+
+def _is_instant(type_: Any) -> bool:
+    return type_.extensions.get("strawberry-definition") is base_scalars.DateTimeDefinition
+
+
 def _builtin_test(name: str) -> str:
-    if name in _STRING_LIKE:
-        return "v.__class__ is str"
+    test = f"v.__class__ is {_BUILTIN[name].__name__}"
     if name == "Int":
-        # Of GraphQL's 32 bits those that CPython compares quickly; the others take the call.
-        return "v.__class__ is int and -1073741823 <= v <= 1073741823"
-    if name == "Float":
-        return "v.__class__ is float and v - v == 0.0"
-    return "v.__class__ is bool"
+        return f"{test} and {_INT_RANGE[0]} <= v <= {_INT_RANGE[1]}"
+    return f"{test} and v - v == 0.0" if name == "Float" else test
 
 
 def _enum_names(type_: GraphQLEnumType) -> tuple[type, dict[str, str]] | None:

@@ -62,7 +62,7 @@ def is_odd(value: Any) -> bool:
 
 def vet(plan: FieldPlan, cls: type, level: LevelPlan) -> None:
     """Remember the level of a class, for instances of which the schema found it, where the class decides."""
-    declared = any(cls in _declared_classes(each.type) for each in plan.levels.values())
+    declared = any(cls in declared_classes(each.type) for each in plan.levels.values())
     if len(plan.classes) + len(plan.castable) >= _MOST_CLASSES or not _is_steady(cls, declared=declared):
         return
     named: Any = plan.named
@@ -84,7 +84,8 @@ def vet(plan: FieldPlan, cls: type, level: LevelPlan) -> None:
         plan.fits.add(cls)
 
 
-def _declared_classes(type_: GraphQLObjectType) -> tuple[type, ...]:
+def declared_classes(type_: GraphQLObjectType) -> tuple[type, ...]:
+    """Return the classes that the author of a type declared with `source_classes`."""
     classes: tuple[type, ...] = getattr(type_.is_type_of, "source_classes", ())
     return classes
 
@@ -110,7 +111,7 @@ def _decided_by_class(type_: GraphQLObjectType, cls: type) -> bool:
     """Tell whether `is_type_of` looks at the class alone and accepts it."""
     if type_.is_type_of is None:
         return True
-    classes = _declared_classes(type_)
+    classes = declared_classes(type_)
     if classes:
         return issubclass(cls, classes)
     if not _is_generated(type_):
@@ -142,7 +143,7 @@ def _abstract_decided_by_class(
 def _looks_at_class(type_: GraphQLObjectType) -> bool:
     if type_.is_type_of is None:
         return True
-    if _declared_classes(type_):
+    if declared_classes(type_):
         return True
     definition = type_.extensions.get("strawberry-definition")
     generic = isinstance(definition, StrawberryObjectDefinition) and definition.concrete_of is not None

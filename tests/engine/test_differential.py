@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import logging
 import os
 from collections import Counter
@@ -101,6 +102,8 @@ def check(
     COUNTS["with several errors"] += result.executed and len(result.errors) > 1
     assert errors_of(result.errors) == errors_of(expected.errors)
     assert orjson.dumps(result.data, default=repr) == orjson.dumps(expected.data, default=repr)
+    if result.executed and not result.errors:
+        assert json.loads(result.body) == {"data": json.loads(json.dumps(expected.data))}
     twice = [call for call, times in Counter(ours["calls"]).items() if times > 1]
     assert twice == []
     assert set(map(str, theirs["calls"])) <= set(map(str, ours["calls"]))
