@@ -189,8 +189,7 @@ class CatalogueSnapshot:
         per_combo = per_combo - np.bincount(gone, minlength=len(per_combo))
         np.add.at(counts, self.tables.combos[:, 0], per_combo)
         return tuple(
-            CategoryView(known.code, known.name, known.name_en, count)
-            for known, count in zip(CATEGORIES, counts.tolist(), strict=True)
+            CategoryView.of(known, count) for known, count in zip(CATEGORIES, counts.tolist(), strict=True)
         )
 
     def category(self, code: str) -> CategoryView | None:
@@ -208,7 +207,7 @@ class CatalogueSnapshot:
         gone = np.searchsorted(self._overlay.withdrawn, bounds)
         counts = np.diff(bounds) - np.diff(gone)
         return tuple(
-            DivisionView(self, index, division, count)
+            DivisionView.of(self, index, division, count)
             for index, (division, count) in enumerate(
                 zip(self.tables.divisions, counts.tolist(), strict=True)
             )
@@ -269,7 +268,7 @@ class CatalogueSnapshot:
         if view is None:
             department = self.tables.department(index)
             division = self.divisions[self.tables.division_index[department.division_code]]
-            view = DepartmentView(index, department, division, self._department_counts[index])
+            view = DepartmentView.of(index, department, division, self._department_counts[index])
             self._departments_seen[index] = view
         return view
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from domain.catalogue import (
     Audience,
+    Category,
     Department,
     Division,
     Faq,
@@ -23,74 +24,88 @@ from domain.catalogue import (
     TimeLimit,
 )
 from domain.ids import encode_node_id
+from engine.typed import Typed
 
 if TYPE_CHECKING:
     from loaders.catalogue_snapshot import CatalogueSnapshot
 
 
-class CategoryView:
+class CategoryView(Typed, frozen=True, eq=False):
     """One of the 21 categories; `item_count` counts what is in use anywhere."""
 
-    __slots__ = ("code", "item_count", "name", "name_en", "node_id")
+    node_id: str
+    code: str
+    name: str
+    name_en: str
+    item_count: int
 
-    def __init__(self, code: str, name: str, name_en: str, item_count: int) -> None:
-        self.node_id = encode_node_id("Category", code)
-        self.code = code
-        self.name = name
-        self.name_en = name_en
-        self.item_count = item_count
+    @classmethod
+    def of(cls, category: Category, item_count: int) -> CategoryView:
+        """Make the view of a category."""
+        node_id = encode_node_id("Category", category.code)
+        return cls(node_id, category.code, category.name, category.name_en, item_count)
 
 
-class DivisionView:
+class DivisionView(Typed, frozen=True, eq=False):
     """A division of one snapshot; `item_count` counts items implemented in this very division."""
 
-    __slots__ = (
-        "code",
-        "index",
-        "item_count",
-        "level",
-        "name",
-        "node_id",
-        "pinyin",
-        "short_name",
-        "snapshot",
-    )
+    snapshot: Any
+    index: int
+    node_id: str
+    code: str
+    name: str
+    level: Level
+    short_name: str
+    pinyin: str
+    item_count: int
 
-    def __init__(self, snapshot: CatalogueSnapshot, index: int, division: Division, item_count: int) -> None:
-        self.snapshot = snapshot
-        self.index = index
-        self.node_id = encode_node_id("Division", division.code)
-        self.code = division.code
-        self.name = division.name
-        self.level = division.level
-        self.short_name = division.short_name
-        self.pinyin = division.pinyin
-        self.item_count = item_count
+    @classmethod
+    def of(cls, snapshot: CatalogueSnapshot, index: int, division: Division, item_count: int) -> DivisionView:
+        """Make the view of a division at its place in a snapshot."""
+        return cls(
+            snapshot,
+            index,
+            encode_node_id("Division", division.code),
+            division.code,
+            division.name,
+            division.level,
+            division.short_name,
+            division.pinyin,
+            item_count,
+        )
 
     @property
     def parent(self) -> DivisionView | None:
         """The division one level up, None for a root."""
-        return self.snapshot.parent_of(self)
+        parent: DivisionView | None = self.snapshot.parent_of(self)
+        return parent
 
     @property
     def children(self) -> list[DivisionView]:
         """The divisions one level down, ordered by code."""
-        return self.snapshot.children_of(self)
+        children: list[DivisionView] = self.snapshot.children_of(self)
+        return children
 
 
-class DepartmentView:
+class DepartmentView(Typed, frozen=True, eq=False):
     """A department of one snapshot; `item_count` counts the items it implements."""
 
-    __slots__ = ("credit_code", "division", "id", "index", "item_count", "name", "node_id")
+    index: int
+    node_id: str
+    id: str
+    name: str
+    division: DivisionView
+    credit_code: str
+    item_count: int
 
-    def __init__(self, index: int, department: Department, division: DivisionView, item_count: int) -> None:
-        self.index = index
-        self.node_id = encode_node_id("Department", department.id)
-        self.id = department.id
-        self.name = department.name
-        self.division = division
-        self.credit_code = department.credit_code
-        self.item_count = item_count
+    @classmethod
+    def of(
+        cls, index: int, department: Department, division: DivisionView, item_count: int
+    ) -> DepartmentView:
+        """Make the view of a department at its place in a snapshot."""
+        node_id = encode_node_id("Department", department.id)
+        given = (department.id, department.name, division, department.credit_code)
+        return cls(index, node_id, *given, item_count)
 
 
 class LegalBasisView:
