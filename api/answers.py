@@ -12,8 +12,7 @@ from msgspec import Struct
 from api.compression import MIN_BYTES, THREAD_BYTES, compress
 from api.cors import Cors
 from api.exchange import SECURITY_HEADERS, Exchange, Headers
-from api.negotiation import GRAPHQL_RESPONSE, JSON, Encoding, encoding
-from api.ready import ReadyAnswer
+from api.negotiation import GRAPHQL_RESPONSE, JSON, Encoding, MediaType, encoding
 from engine.responses import ResponseCache, StoredResponse
 
 _CONTENT_TYPES: Final = {kind: f"{kind}; charset=utf-8".encode() for kind in (GRAPHQL_RESPONSE, JSON)}
@@ -26,10 +25,7 @@ _BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
 class Answer(Struct, frozen=True):
-    """What a request is answered; `stored` is where its body comes from, if it is a kept one.
-
-    `ready` says how the kept one was found by the bytes of the body, if it was.
-    """
+    """What a request is answered; `stored` is where its body comes from, if it is a kept one."""
 
     status: int
     body: bytes
@@ -37,7 +33,6 @@ class Answer(Struct, frozen=True):
     codes: tuple[str, ...] = ()
     headers: tuple[tuple[bytes, bytes], ...] = ()
     stored: StoredResponse | None = None
-    ready: ReadyAnswer | None = None
 
 
 def head_of(answer: Answer, exchange: Exchange, cors: Cors, coding: Encoding, size: int) -> Headers:
@@ -59,21 +54,18 @@ def head_of(answer: Answer, exchange: Exchange, cors: Cors, coding: Encoding, si
     return headers
 
 
-def _usual_lines(media_type: str) -> bytes:
-    lines = (b"%b: %b\r\n" % pair for pair in _USUAL_FIELDS[media_type])
-    return b"".join(lines).replace(b"%", b"%%") + b"content-length: %d\r\n\r\n"
-
-
-_USUAL_LINES: Final = {kind: _usual_lines(kind) for kind in (GRAPHQL_RESPONSE, JSON)}
-
-
 def header_lines(answer: Answer, exchange: Exchange, cors: Cors, coding: Encoding, size: int) -> bytes:
     """Write the headers of an answer behind its request id, and the empty line after them."""
     if answer.status == _OK and not (coding or answer.headers or exchange.origin is not None):
-        lines: bytes = _USUAL_LINES[exchange.media_type] % size
-        return lines
+        return _usual_lines(exchange.media_type, size)
     fields = head_of(answer, exchange, cors, coding, size)[1:]
     return b"".join([*(b"%b: %b\r\n" % pair for pair in fields), b"\r\n"])
+
+
+@lru_cache(maxsize=4096)
+def _usual_lines(kind: MediaType, size: int) -> bytes:
+    lines = [b"%b: %b\r\n" % pair for pair in _USUAL_FIELDS[kind]]
+    return b"".join([*lines, b"content-length: %d\r\n\r\n" % size])
 
 
 def message(status: int, request_id: str, first: bytes, lines: bytes, body: bytes) -> bytes:

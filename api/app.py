@@ -130,7 +130,8 @@ class Application:
         )
 
     def _versions(self) -> Hashable:
-        return None if self._resources is None else versions_of(self._resources.catalogue.current)
+        resources = self._resources
+        return None if resources is None else versions_of(resources.catalogue.current)
 
     def _build_websocket(self, lookup: Lookup) -> GraphQLOverWebSocket:
         settings = self._settings

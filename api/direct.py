@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from http import HTTPStatus
 from time import perf_counter
 from typing import Final
 
@@ -15,11 +16,12 @@ from api.exchange import Exchange, Headers, Message, Receive, Scope, Send, new_r
 from api.graphql_http import GraphQLOverHTTP
 from api.negotiation import Encoding, encoding, is_json_body, media_type
 from api.ready import ReadyAnswer
+from engine.responses import StoredResponse
 
 _MAX_HEADS: Final = 4_000
 _MAX_HEAD_BYTES: Final = 4_000_000
-_MAX_REPLIES: Final = 20_000
 _MAX_REPLY_BYTES: Final = 16_000_000
+_REPLY_BYTES: Final = 400  # counted for each reply beside its request
 MAX_HEAD: Final = 2_048  # bytes; larger heads are not remembered
 _PLAIN: Final = (None, b"identity")
 # Heads with these are never the same again, or mean what only the ordinary way knows.
@@ -51,12 +53,15 @@ class Head(Struct, eq=False):
     coding: Encoding
 
 
-class Reply(Struct, eq=False):
+class Reply(ReadyAnswer):
     """What is remembered of a request that was given a stored answer: all but the answer's body."""
 
-    ready: ReadyAnswer
-    coding: Encoding
-    lines: bytes
+    __slots__ = ("coding", "lines")
+
+    def __init__(self, stored: StoredResponse, operation: str | None, coding: Encoding, lines: bytes) -> None:
+        super().__init__(stored, operation)
+        self.coding = coding
+        self.lines = lines
 
 
 class DirectAnswers:
@@ -66,8 +71,11 @@ class DirectAnswers:
         self._graphql = graphql
         self._heads: BoundedCache[Head] = BoundedCache(_MAX_HEADS, _MAX_HEAD_BYTES)
         self._find = self._heads.get
-        self._replies: BoundedCache[Reply] = BoundedCache(_MAX_REPLIES, _MAX_REPLY_BYTES)
-        self._reply_to = self._replies.peek
+        self._replies: dict[bytes, Reply] = {}
+        """By all bytes of a request, the oldest first: few objects, because each is a miss of the processor's
+        cache."""
+        self._reply_to = self._replies.get
+        self._reply_bytes = 0
 
     def find(self, head: HeadKey) -> Head | None:
         """Give what a head says, None for one that was not seen or is not plain."""
@@ -103,13 +111,16 @@ class DirectAnswers:
         None where there is none. `started` is on `perf_counter`, `first` the server's own header lines.
         """
         reply = self._reply_to(request)
-        ready = self._graphql.ready
-        if reply is None or ready is None or (stored := ready.given(reply.ready)) is None:
+        if reply is None:
+            return None
+        graphql = self._graphql
+        ready = graphql.ready
+        if ready is None or (stored := ready.given(reply)) is None:
             return None
         body = stored.codings.get(reply.coding) if reply.coding else stored.body
         if body is None:
             return None
-        graphql, operation, request_id = self._graphql, reply.ready.operation, new_request_id()
+        operation, request_id = reply.operation, new_request_id()
         seconds = perf_counter() - started
         graphql.metrics.answered(operation, "ok", seconds)
         if graphql.is_logged("ok"):
@@ -127,10 +138,19 @@ class DirectAnswers:
         coding, body = found
         exchange = head.exchange
         lines = header_lines(answer, exchange, self._graphql.cors, coding, len(body))
-        if answer.ready is not None:
-            size = len(request) + len(lines) + 200
-            self._replies.put(request, Reply(answer.ready, coding, lines), size)
+        if answer.stored is not None and answer.status == HTTPStatus.OK:
+            self._remember(request, Reply(answer.stored, exchange.operation_name, coding, lines))
         return message(answer.status, exchange.request_id, first, lines, body)
+
+    def _remember(self, request: bytes, reply: Reply) -> None:
+        replies = self._replies
+        if request not in replies:
+            self._reply_bytes += len(request) + _REPLY_BYTES
+        replies[request] = reply
+        while self._reply_bytes > _MAX_REPLY_BYTES:
+            oldest = next(iter(replies))
+            del replies[oldest]
+            self._reply_bytes -= len(oldest) + _REPLY_BYTES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Be the ASGI application at `/graphql`: plain requests here, all others in the ordinary way."""

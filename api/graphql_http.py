@@ -31,10 +31,10 @@ from api.lookup import Lookup
 from api.metrics import Metrics
 from api.negotiation import GRAPHQL_RESPONSE, is_json_body, media_type
 from api.parameters import Parameters, from_body, from_query_string, read_object
-from api.ready import ReadyAnswer, ReadyAnswers
+from api.ready import ReadyAnswers
 from api.ws_subscription import SubscriptionOperation
 from domain.access import Viewer
-from engine.responses import ResponseCache, StoredResponse
+from engine.responses import ResponseCache
 from resolvers.context import Context, Language
 
 log = structlog.get_logger(__name__)
@@ -124,7 +124,8 @@ class GraphQLOverHTTP:
         None when the operation is not at hand or known to wait: then nothing has happened.
         """
         if self.ready is not None and (found := self.ready.find(body, exchange.language)) is not None:
-            return _kept(*found, exchange)
+            exchange.operation_name, stored = found
+            return Answer(_OK, stored.body, "ok", (), (), stored)
         lookup = self._lookup
         try:
             operation, variables = lookup.find_at_hand(read_object(body))
@@ -225,7 +226,8 @@ class GraphQLOverHTTP:
         if ready is not None and exchange.authorization is None and not self._explains(exchange):
             found = ready.find(body, exchange.language)
             if found is not None:
-                return _kept(*found, exchange)
+                exchange.operation_name, stored = found
+                return Answer(_OK, stored.body, "ok", (), (), stored)
         parameters = from_body(body)
         operation = await self._operation(parameters)
         work = self._execute(operation, parameters, exchange, body)
@@ -317,11 +319,6 @@ class GraphQLOverHTTP:
         if answer.codes:
             fields["codes"] = sorted(set(answer.codes))
         (log.warning if answer.outcome == "failed" else log.info)("graphql.request", **fields)
-
-
-def _kept(found: ReadyAnswer, stored: StoredResponse, exchange: Exchange) -> Answer:
-    exchange.operation_name = found.operation
-    return Answer(_OK, stored.body, "ok", (), (), stored, found)
 
 
 def _completed(outcome: Outcome, exchange: Exchange, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:

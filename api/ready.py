@@ -6,7 +6,7 @@ An entry names an answer of the engine's response cache, which alone decides whe
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Final
+from typing import Final, Self
 from weakref import ref
 
 from api.documents import BoundedCache
@@ -18,15 +18,17 @@ _MAX_BYTES: Final = 8_000_000
 _TOUCH_EVERY: Final = 16  # uses; often enough for an answer in use not to count as the least recently used
 
 
-class ReadyAnswer:
+class ReadyAnswer(ref[StoredResponse]):
     """Refers to a stored answer; the response cache alone keeps it alive."""
 
-    __slots__ = ("key", "operation", "reference", "snapshot", "uses")
+    __slots__ = ("operation", "snapshot", "uses")
 
-    def __init__(self, key: tuple[bytes, Language], operation: str | None, stored: StoredResponse) -> None:
-        self.key = key
+    def __new__(cls, stored: StoredResponse, *_: object) -> Self:
+        """Make the reference."""
+        return super().__new__(cls, stored)
+
+    def __init__(self, stored: StoredResponse, operation: str | None) -> None:
         self.operation = operation
-        self.reference = ref(stored)
         self.snapshot = stored.key.snapshot
         self.uses = 0
 
@@ -36,30 +38,29 @@ class ReadyAnswers:
 
     def __init__(self, responses: ResponseCache, versions: Callable[[], Hashable]) -> None:
         self._responses = responses
+        self._clock = responses.clock
         self._versions = versions
         self._entries: BoundedCache[ReadyAnswer] = BoundedCache(_MAX_ENTRIES, _MAX_BYTES)
         self._peek = self._entries.peek
 
-    def find(self, body: bytes, language: Language) -> tuple[ReadyAnswer, StoredResponse] | None:
-        """Give the stored answer to a body with what is remembered of it, None where there is none."""
+    def find(self, body: bytes, language: Language) -> tuple[str | None, StoredResponse] | None:
+        """Give the operation's name and its stored answer, None where there is none."""
         entry = self._peek((body, language))
-        if entry is None:
+        if entry is None or (stored := self.given(entry)) is None:
             return None
-        stored = self.given(entry)
-        return None if stored is None else (entry, stored)
+        if not entry.uses % _TOUCH_EVERY:
+            self._entries.get((body, language))
+        return entry.operation, stored
 
     def given(self, entry: ReadyAnswer) -> StoredResponse | None:
         """Give a stored answer that was remembered, as long as it may be given."""
-        if entry.snapshot != self._versions():
+        stored, responses = entry(), self._responses
+        if stored is None or entry.snapshot != self._versions() or stored.expires_s <= self._clock():
             return None
-        stored, responses = entry.reference(), self._responses
-        if stored is None or stored.expires_s <= responses.clock():
-            return None
-        entry.uses += 1
-        if entry.uses % _TOUCH_EVERY:
+        entry.uses = uses = entry.uses + 1
+        if uses % _TOUCH_EVERY:
             responses.hits += 1
         else:
-            self._entries.get(entry.key)
             responses.find(stored.key)
         return stored
 
@@ -67,5 +68,4 @@ class ReadyAnswers:
         self, body: bytes, language: Language, operation: str | None, stored: StoredResponse
     ) -> None:
         """Remember that a body is answered by this stored answer."""
-        key = (body, language)
-        self._entries.put(key, ReadyAnswer(key, operation, stored), len(body) + 200)
+        self._entries.put((body, language), ReadyAnswer(stored, operation), len(body) + 200)
