@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
@@ -33,6 +34,11 @@ class Answer(Struct, frozen=True):
     codes: tuple[str, ...] = ()
     headers: tuple[tuple[bytes, bytes], ...] = ()
     stored: StoredResponse | None = None
+
+
+def usual_fields(kind: MediaType) -> Sequence[tuple[bytes, bytes]]:
+    """Give the headers that every usual answer of a media type has, whatever its size and request."""
+    return _USUAL_FIELDS[kind]
 
 
 def head_of(answer: Answer, exchange: Exchange, cors: Cors, coding: Encoding, size: int) -> Headers:

@@ -4,7 +4,8 @@
 
 A page of 20 items, 12 scalars each, with their department and division, pages at random. Each server is one
 process on one core, the load generator (wrk, one thread, kept-alive connections) has the other; rounds are
-interleaved, figures are medians. The floor is a starlette endpoint that returns the ready bytes of a page.
+interleaved, figures are medians. The floor is a starlette endpoint that returns the ready bytes of a page;
+the two bare servers return them with the house's headers and nothing else: what a way in costs by itself.
 Before anything is measured, the answers of all contenders are compared. `--page search` measures the house
 alone on its own search.
 
@@ -44,6 +45,7 @@ from bench.http_servers import (
     FRAGMENTS,
     HOUSE,
     PATHS,
+    READY,
     RESPONSES,
     SEARCH,
     STRAWBERRY,
@@ -111,7 +113,7 @@ def item_contenders(directory: Path) -> list[Contender]:
     texts = [pages.text_body(offset) for offset in pages.OFFSETS]
     persisted = [pages.persisted_body(offset) for offset in pages.OFFSETS]
     names = [name for name in HOUSE if not name.endswith(ENGINE_OFF)]
-    found = [python_server(FLOOR, "items", directory, trusted)]
+    found = [python_server(name, "items", directory, trusted) for name in READY]
     found += [python_server(name, "items", directory, trusted) for name in names]
     found += [python_server(name, "items", directory, texts) for name in (TUNED, STRAWBERRY)]
     if reason := install_node():
@@ -142,7 +144,7 @@ def search_contenders(directory: Path) -> list[Contender]:
     """List the house's ways to serve its own search."""
     build_demo(directory / "catalogue", items=20_000)
     bodies = search_bodies(CatalogueSnapshot.open(directory / "catalogue"))
-    return [python_server(name, "search", directory, bodies) for name in (FLOOR, *HOUSE)]
+    return [python_server(name, "search", directory, bodies) for name in (*READY, *HOUSE)]
 
 
 def search_bodies(snapshot: CatalogueSnapshot) -> list[bytes]:
@@ -235,7 +237,7 @@ def measure(contenders: list[Contender], options: argparse.Namespace, directory:
     cores = sorted(os.sched_getaffinity(0))
     server, generator = cores[0], cores[-1]
     with contextlib.ExitStack() as stack:
-        house = next(each for each in contenders if each.name != FLOOR)
+        house = next(each for each in contenders if each.name not in READY)
         with started(house, server, directory) as first:
             expected = answers(first)
             url = f"http://127.0.0.1:{first.port}/graphql"
@@ -243,7 +245,7 @@ def measure(contenders: list[Contender], options: argparse.Namespace, directory:
             (directory / "body.json").write_bytes(reply.content)
         everybody = [stack.enter_context(started(each, server, directory)) for each in contenders]
         for running in everybody:
-            if running.contender.name != FLOOR:
+            if running.contender.name not in READY:
                 assert answers(running) == expected, f"{running.contender.name} answers differently"
             load(running, WARM_UP_S, options.connections, generator, 0)
         for seed in range(1, options.rounds + 1):
@@ -332,7 +334,7 @@ def main() -> None:
             contenders = [
                 each
                 for each in contenders
-                if each.name == FLOOR or any(text in each.name for text in options.only)
+                if each.name in READY or any(text in each.name for text in options.only)
             ]
         results = measure(contenders, options, directory)
     node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()

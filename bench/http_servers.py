@@ -21,10 +21,13 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.answers import usual_fields
 from api.app import create_app
 from api.documents import TrustedDocuments, document_hash
 from api.logs import configure_logging
+from api.negotiation import GRAPHQL_RESPONSE
 from api.resources import Resources
 from api.server import uvicorn_config
 from bench import pages
@@ -34,6 +37,10 @@ from loaders.catalogue_snapshot import CatalogueSnapshot
 from settings import Environment, Settings
 
 FLOOR = "floor"
+RAW_ASGI = "ready bytes: a bare ASGI callable"
+RAW_PROTOCOL = "ready bytes: a bare protocol class"
+READY = (FLOOR, RAW_ASGI, RAW_PROTOCOL)
+"""Servers that have one answer ready: the floor, and what nothing that does any work can reach on its way."""
 STRAWBERRY = "strawberry"
 TUNED = "strawberry, its caches, orjson"
 ENGINE_OFF = "engine off"
@@ -123,6 +130,33 @@ def floor(body: bytes) -> object:
     return Starlette(routes=[Route("/graphql", ready, methods=["POST"])])
 
 
+def bare_callable(body: bytes) -> object:
+    """Make an ASGI application that does nothing but send the house's headers and its ready answer."""
+    fields = [(b"x-request-id", b"0123456789ab-1"), *usual_fields(GRAPHQL_RESPONSE)]
+    fields.append((b"content-length", b"%d" % len(body)))
+
+    async def send_ready(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await send({"type": "http.response.body", "body": body})
+
+    return send_ready
+
+
+def bare_protocol(body: bytes) -> type[HttpToolsProtocol]:
+    """Make a protocol class that answers whatever comes by the same ready bytes."""
+    fields = [(b"date", b"Sat, 28 Nov 2026 00:00:00 GMT"), *usual_fields(GRAPHQL_RESPONSE)]
+    lines = b"".join(b"%b: %b\r\n" % pair for pair in fields)
+    ready = b"HTTP/1.1 200 OK\r\nx-request-id: 0123456789ab-1\r\n%bcontent-length: %d\r\n\r\n%b"
+    answer = ready % (lines, len(body), body)
+
+    class Bare(HttpToolsProtocol):
+        def data_received(self, data: bytes) -> None:
+            self.transport.write(answer)
+
+    return Bare
+
+
 def serve(name: str, page: str, directory: Path, port: int) -> None:
     """Serve one contender until terminated."""
     still = {"host": "127.0.0.1", "port": port, "log_level": "ERROR", "environment": Environment.PRODUCTION}
@@ -134,7 +168,10 @@ def serve(name: str, page: str, directory: Path, port: int) -> None:
         build = partial(house, settings, directory / "catalogue" if page == "search" else None)
     else:
         config.lifespan = "off"
-        ready = partial(floor, (directory / "body.json").read_bytes())
+        body = (directory / "body.json").read_bytes()
+        ready = partial(bare_callable if name == RAW_ASGI else floor, body)
+        if name == RAW_PROTOCOL:
+            config.http = bare_protocol(body)
         views: dict[str, Callable[[], object]] = {STRAWBERRY: pages.plain_view, TUNED: pages.tuned_view}
         build = views.get(name, ready)
     config.app = build
@@ -144,7 +181,7 @@ def serve(name: str, page: str, directory: Path, port: int) -> None:
 def main() -> None:
     """Serve the contender that the command line names."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("name", choices=[FLOOR, STRAWBERRY, TUNED, *HOUSE])
+    parser.add_argument("name", choices=[*READY, STRAWBERRY, TUNED, *HOUSE])
     parser.add_argument("--page", choices=["items", "search"], required=True)
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
