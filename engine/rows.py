@@ -1,6 +1,6 @@
 """Rows of the answer: structs without names in them, one class for each list of response keys.
 
-Making one costs a third of a dict, and msgspec writes it without looking at its keys.
+Making one costs less than a dict, and msgspec writes it without looking at its keys.
 """
 
 from __future__ import annotations
