@@ -10,19 +10,23 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import orjson
 import pytest
 import strawberry
-from api_harness import application, settings_for, trusted
+from api_harness import Surroundings, application, settings_for, trusted
 from strawberry.types import Info
 from viewers_world import serving
 
 from api import http_protocol
 from api.direct import DirectAnswers
 from api.documents import document_hash
+from api.ready import ReadyAnswer, ReadyAnswers
+from engine.policy import CacheControl, CacheScope
+from engine.responses import ResponseCache, ResponseKey, StoredResponse
 
 HELLO = "query Hello($name: String) { hello(name: $name) }"
 LONG = "query Long { long }"
@@ -303,3 +307,75 @@ def silent(wire: Wire, seconds: float) -> None:
         assert wire.socket.recv(1) == b"", "the server sent something"
     finally:
         wire.socket.settimeout(5)
+
+
+SEEN: list[str] = []
+NOTICE = "query Notice { notice }"
+
+
+@strawberry.type
+class NoticeQuery:
+    @strawberry.field(directives=[CacheControl(max_age=60, scope=CacheScope.PUBLIC, snapshot=True)])
+    def notice(self, info: Info) -> str:
+        SEEN.append("notice")
+        return f"{info.context.catalogue.version}: {'今日公告' * 400}"
+
+
+@pytest.mark.parametrize("header", ["accept-encoding: identity", "accept-encoding: gzip"])
+def test_a_stored_answer_is_found_by_the_whole_request_until_the_next_publish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str
+) -> None:
+    replies: list[bool] = []
+    reply = DirectAnswers.reply
+
+    def noting(self: DirectAnswers, *arguments: Any) -> bytes | None:
+        found = reply(self, *arguments)
+        replies.append(found is not None)
+        return found
+
+    monkeypatch.setattr(DirectAnswers, "reply", noting)
+    settings, surroundings = settings_for(tmp_path), Surroundings()
+    surroundings.catalogue.current = SimpleNamespace(version=1, revision=0, categories=())
+    served = application(settings, surroundings, strawberry.Schema(NoticeQuery), trusted(NOTICE))
+    SEEN.clear()
+    with serving(settings, served) as port:
+        wire, other = Wire(port), Wire(port)
+        answers = [wire.ask(post(NOTICE, {}, header))[0] for _ in range(4)]
+        answers += [wire.ask(post(NOTICE, {}, header, "origin: https://a.example"))[0]]
+        answers += [other.ask(post(NOTICE, {}, header))[0]]
+        assert len({body for _, _, body in answers}) == 1
+        assert len({headers["x-request-id"] for _, headers, _ in answers}) == 6
+        assert without_ids(answers[0]) == without_ids(answers[3]) == without_ids(answers[5])
+        # The first is parsed, the second made, the third found in the engine's cache by another way.
+        assert replies == [False, False, True, True, False, True]
+        assert SEEN == ["notice"]
+        surroundings.catalogue.current = SimpleNamespace(version=2, revision=0, categories=())
+        changed = wire.ask(post(NOTICE, {}, header))[0]
+        assert (replies[-1], SEEN) == (False, ["notice"] * 2)
+        assert changed[2] != answers[0][2]
+
+
+def test_a_stored_answer_is_not_given_after_its_time_or_when_it_was_dropped() -> None:
+    now = [0.0]
+    responses = ResponseCache(100_000, clock=lambda: now[0])
+    versions: list[Any] = [(1, 0)]
+    ready = ReadyAnswers(responses, lambda: versions[0])
+
+    def put(text: str) -> StoredResponse:
+        key = ResponseKey(text, None, (), None, (1, 0))
+        return responses.put(
+            key, b"{}", max_age_s=10, cache_control="public, max-age=10", vary="", key_bytes=0
+        )
+
+    stored = put("a")
+    entry = ReadyAnswer(stored, "A")
+    assert ready.given(entry) is stored
+    versions[0] = (1, 1)
+    assert ready.given(entry) is None
+    versions[0] = (1, 0)
+    now[0] = 10.0
+    assert ready.given(entry) is None
+    fresh = ReadyAnswer(put("b"), "B")
+    assert ready.given(fresh) is not None
+    responses.clear()
+    assert ready.given(fresh) is None
