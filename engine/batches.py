@@ -16,11 +16,11 @@ from engine.runtime import Run, awaited, complete_column, complete_values, settl
 
 def ask(
     plan: FieldPlan, keys: Column | None, objects: Column, run: Run, frame: Frame | None
-) -> Batch | Column:
+) -> Batch | dict[Any, Any]:
     """Ask a relation's loader once for the distinct keys of a level; complete at once what is well-behaved.
 
-    `keys` are those of the objects, where they were read already. The column comes back where the loader gave
-    plain objects with plain leaves, else a batch to complete.
+    `keys` are those of the objects, None where they could not be read. Rows by key come back where the loader
+    gave plain objects with plain leaves, else a batch to complete.
     """
     relation = cast("Relation", plan.relation)
     run.late = True
@@ -46,11 +46,8 @@ def ask(
             result: Any = relation.load([*unique], run.context, **kwargs)
             if result.__class__ is list:
                 batch.values = result
-                rows = None if odd else _plain_rows(plan, batch, run)
-                if rows is not None:
-                    if gaps:
-                        rows[None] = None
-                    return [*map(rows.__getitem__, keys)]
+                if not odd and len(result) == len(unique) and (rows := _rows_by_key(plan, batch, run)):
+                    return {**rows, None: None} if gaps else rows
             elif is_awaitable(result):
                 batch.waiting = result
             else:
@@ -60,19 +57,20 @@ def ask(
     return batch
 
 
-def _plain_rows(plan: FieldPlan, batch: Batch, run: Run) -> dict[Any, Any] | None:
+def _rows_by_key(plan: FieldPlan, batch: Batch, run: Run) -> dict[Any, Any] | None:
     """Return the rows of distinct values by key, None where the general way has to complete them."""
     child, values = plan.only_level, batch.values
     if child is None or child.is_async or plan.list_depth or not plan.shared:
         return None
-    if len(values) != len(batch.unique) or not plan.fits.issuperset(map(type, values)):
-        return None
     try:
-        if child.keyed is not None:
-            return child.keyed(batch.unique, values)
-        return dict(zip(batch.unique, child.run(values, run, None), strict=True))
+        if child.quick_by_key is not None and child.usual.issuperset(map(type, values)):
+            child.quick_by_key(batch.unique, values)
+            return batch.unique
+        if plan.fits.issuperset(map(type, values)):
+            return dict(zip(batch.unique, child.run(values, run, None), strict=True))
     except Exception:  # noqa: BLE001 completed one by one in the general way, where each error finds its field
         return None
+    return None
 
 
 def _read_keys(

@@ -7,37 +7,22 @@ a value that fails the test costs a call. Every other field becomes a column, co
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from datetime import UTC, date, datetime
 from time import perf_counter
-from types import NoneType
 from typing import Any
 
-from graphql import (
-    GraphQLEnumType,
-    GraphQLFloat,
-    GraphQLInt,
-    GraphQLList,
-    GraphQLNonNull,
-    GraphQLScalarType,
-    is_leaf_type,
-)
-from graphql.type.scalars import is_specified_scalar_type
-from strawberry.schema.types import base_scalars
+from graphql import is_leaf_type
 
-from engine import batches, runtime
+from engine import batches, leaves, runtime
 from engine.completions import completion_of
+from engine.leaves import Known, LeafWriter
 from engine.markers import Rest
 from engine.plan import BATCH, PLAIN, RESOLVER, TYPENAME, FieldPlan, LevelPlan
-from engine.rows import Instants, row_class
+from engine.rows import row_class
 from engine.typed import Typed, field_classes
-from engine.vetting import LISTS, declared_classes
+from engine.vetting import declared_classes, is_steady
 
-_STRING_LIKE = frozenset({"String", "ID"})
-_BUILTIN: dict[str, type] = {"String": str, "ID": str, "Int": int, "Float": float, "Boolean": bool}
-# Of GraphQL's 32 bits those that CPython compares quickly; the others take the call.
-_INT_RANGE = (-1_073_741_823, 1_073_741_823)
-_INSTANTS = Instants()
+NOTHING_KNOWN: Known = {}
+NO_VALUES: Mapping[int, str] = {}
 
 
 class SourceWriter:
@@ -47,22 +32,16 @@ class SourceWriter:
         self._timed = timed
         self._parts: list[str] = []
         self._names: dict[int, str] = {}
+        self._leaves = LeafWriter(self._const)
         self.namespace: dict[str, Any] = {
-            "LISTS": LISTS,
+            **leaves.NAMES,
             "Rest": Rest,
-            "STRINGS": frozenset({str}),
-            "UTC": UTC,
             "ask": batches.ask,
             "awaited": runtime.awaited,
             "call": runtime.call,
             "clock": perf_counter,
             "complete_batch": batches.complete_batch,
             "complete_column": runtime.complete_column,
-            "datetime": datetime,
-            "instants": _INSTANTS,
-            "leaf": runtime.leaf,
-            "leaf_list": runtime.leaf_list,
-            "nullable_leaf": runtime.nullable_leaf,
             "pending": runtime.pending,
             "read": runtime.read,
             "slow_level": runtime.slow_level,
@@ -77,8 +56,10 @@ class SourceWriter:
         exec(compile(source, "<graphql plan>", "exec"), self.namespace)  # noqa: S102 our own source
         for level in levels:
             level.run = level.plain_run = self.namespace[f"level_{level.number}"]
-            level.keyed = self.namespace.get(f"keyed_{level.number}")
             wrap(level)
+            if level.usual and level.run is level.plain_run:
+                level.quick = self.namespace[f"quick_{level.number}"]
+                level.quick_by_key = self.namespace.get(f"quick_by_key_{level.number}")
             for plan in level.fields:
                 if plan.complete is None:
                     plan.complete = self.namespace.get(f"complete_{level.number}_{plan.order}")
@@ -96,52 +77,72 @@ class SourceWriter:
 
     def _write_level(self, level: LevelPlan) -> None:
         columns = [plan for plan in level.fields if not is_simple(plan)]
+        cls = None if self._timed else _typed_class(level)
+        if cls is not None:
+            level.usual = frozenset({cls})
+            known = field_classes(cls)
+            write = self._write_quick_level_of_columns if columns else self._write_quick_level
+            write(level, columns, known)
         for plan in columns:
             self._write_completion(level, plan)
         if columns:
             self._write_level_of_columns(level, columns)
             return
-        lines = [f"def level_{level.number}(objects, run, frame):", f'    """{level.type.name}"""']
-        if self._timed:
-            lines.append("    started = clock()")
+        lines = self._head(level)
         lines.append(f"    rows = {self._rows(level, columns)}")
         self._parts.append("\n".join([*lines, *self._note(level, "    "), "    return rows"]))
-        if level.is_keyed and not self._timed:
-            row = f"{{key: {self._row(level)} for key, o in zip(keys, objects)}}"
-            self._parts.append(f"def keyed_{level.number}(keys, objects):\n    return {row}")
+
+    def _head(self, level: LevelPlan) -> list[str]:
+        """Write the first lines of a level; the usual objects are sent another way."""
+        lines = [f"def level_{level.number}(objects, run, frame):", f'    """{level.type.name}"""']
+        if level.usual:
+            lines.append(f"    if {self._const(level.usual, 'usual')}.issuperset(map(type, objects)):")
+            lines.append(f"        return quick_{level.number}(objects, run, frame)")
+        return [*lines, "    started = clock()"] if self._timed else lines
 
     def _write_level_of_columns(self, level: LevelPlan, columns: list[FieldPlan]) -> None:
         """Write a level that is done at once where nothing in it waits or is odd, and what it leaves else."""
         n, names = level.number, [f"c{plan.order}" for plan in columns]
-        unsure = [f"r{plan.order}" for plan in columns if _is_unsure(plan)]
-        given = ", ".join(["objects", *names])
-        started = ["started"] if self._timed else []
-        state = ", ".join(["objects", "run", "frame", *names, *unsure, *started])
-        if _has_leaves(level):
-            columns_by_key = ", ".join(
-                f"{plan.key!r}: {name}" for plan, name in zip(columns, names, strict=True)
-            )
-            slow = f"slow_level({self._const(level, 'plan')}, objects, {{{columns_by_key}}}, run, frame)"
-        else:
-            slow = ""
-        self._parts.append(f"def rows_{n}({given}):\n    return {self._rows(level, columns)}")
-        lines = [f"def level_{n}(objects, run, frame):", f'    """{level.type.name}"""']
-        lines += ["    started = clock()"] if self._timed else []
+        state = self._state(columns)
+        lines = self._head(level)
         for plan in columns:
             lines += self._raw_column(plan)
         for plan in columns:
             lines += self._begun_column(level, plan)
-        complete = " is ".join([*(f"{name}.__class__" for name in names), "list"])
-        later = slow and f"Rest({slow.replace('(', ', ', 1)}"
-        lines += [f"    if {complete}:", *self._rows_of(level, given, "        ", later)]
-        lines.append(f"    return Rest(rest_{n}, {state})")
+        end = self._end(level, columns)
+        if level.usual:
+            self._parts.append("\n".join([f"def end_{n}({state}):", *end]))
+            end = [f"    return end_{n}({state})"]
         rest = [f"async def rest_{n}({state}):", *self._awaited_columns(columns)]
-        rest += self._rows_of(level, given, "    ", slow and f"await {slow}")
-        self._parts += ["\n".join(lines), "\n".join(rest)]
+        slow = self._slow(level, columns)
+        rest += self._rows_of(level, columns, "    ", slow and f"await {slow}")
+        given = ", ".join(["objects", *names])
+        self._parts.append(f"def rows_{n}({given}):\n    return {self._rows(level, columns)}")
+        self._parts += ["\n".join([*lines, *end]), "\n".join(rest)]
 
-    def _rows_of(self, level: LevelPlan, given: str, indent: str, slow: str) -> list[str]:
+    def _end(self, level: LevelPlan, columns: list[FieldPlan]) -> list[str]:
+        """Write the end of a level whose columns were begun."""
+        complete = " is ".join([*(f"c{plan.order}.__class__" for plan in columns), "list"])
+        rows = self._rows_of(level, columns, "        ", _later(self._slow(level, columns)))
+        return [f"    if {complete}:", *rows, f"    return Rest(rest_{level.number}, {self._state(columns)})"]
+
+    def _state(self, columns: list[FieldPlan]) -> str:
+        """List what the rest of a level is given."""
+        names = [f"c{plan.order}" for plan in columns]
+        unsure = [f"r{plan.order}" for plan in columns if _is_unsure(plan)]
+        return ", ".join(["objects", "run", "frame", *names, *unsure, *(["started"] if self._timed else [])])
+
+    def _slow(self, level: LevelPlan, columns: list[FieldPlan]) -> str:
+        """Write the call that completes a level one by one; empty where no leaf of it can be odd."""
+        if not _has_leaves(level):
+            return ""
+        by_key = ", ".join(f"{plan.key!r}: c{plan.order}" for plan in columns)
+        return f"slow_level({self._const(level, 'plan')}, objects, {{{by_key}}}, run, frame)"
+
+    def _rows_of(self, level: LevelPlan, columns: list[FieldPlan], indent: str, slow: str) -> list[str]:
         """Write the return of a level's rows; with `slow` a leaf of it may be odd."""
         note = self._note(level, indent)
+        given = ", ".join(["objects", *(f"c{plan.order}" for plan in columns)])
         work = f"rows_{level.number}({given})"
         if not slow:
             return [f"{indent}rows = {work}", *note, f"{indent}return rows"]
@@ -158,19 +159,55 @@ class SourceWriter:
         note = f"run.notes.append(({level.number}, len(objects), clock() - started))"
         return [indent + note] if self._timed else []
 
+    # -- levels of objects whose leaves were looked at when they were made -----------------------------------
+
+    def _write_quick_level(self, level: LevelPlan, _: list[FieldPlan], known: Known) -> None:
+        row = self._row(level, known)
+        self._parts.append(
+            f"def quick_{level.number}(objects, run, frame):\n    return [{row} for o in objects]"
+        )
+        if level.is_keyed:
+            lines = [
+                f"def quick_by_key_{level.number}(rows, objects):",
+                "    for key, o in zip(rows, objects):",
+            ]
+            self._parts.append("\n".join([*lines, f"        rows[key] = {row}"]))
+
+    def _write_quick_level_of_columns(self, level: LevelPlan, columns: list[FieldPlan], known: Known) -> None:
+        """Write a level whose relations' rows are looked up by key where they stand in the row."""
+        n, by_key = level.number, [plan for plan in columns if _is_keyed(plan, known)]
+        others = [plan for plan in columns if plan not in by_key]
+        lines = [f"def quick_{n}(objects, run, frame):"]
+        for plan in columns:
+            lines += self._raw_column(plan)
+        for plan in others:
+            lines += self._begun_column(level, plan)
+        ready = [" is ".join([*(f"r{plan.order}.__class__" for plan in by_key), "dict"])] if by_key else []
+        if others:
+            ready.append(" is ".join([*(f"c{plan.order}.__class__" for plan in others), "list"]))
+        values = {plan.order: f"r{plan.order}[o.{plan.attribute}]" for plan in by_key}
+        rows = f"[{self._row(level, known, values)} {_loop(others)}]"
+        lines.append(f"    if {' and '.join(ready)}:")
+        lines += ["        try:", f"            return {rows}"]
+        lines += ["        except Exception:", "            pass"]
+        for plan in by_key:
+            lines += self._begun_column(level, plan)
+        lines.append(f"    return end_{n}({self._state(columns)})")
+        self._parts.append("\n".join(lines))
+
     def _raw_column(self, plan: FieldPlan) -> list[str]:
         me, column = self._const(plan, "field"), f"r{plan.order}"
         if plan.kind == RESOLVER:
             return [f"    {column} = call({me}, objects, run, frame)"]
         if plan.kind == BATCH:
-            if plan.attribute is None:
-                return [f"    {column} = ask({me}, None, objects, run, frame)"]
+            key = f"o.{plan.attribute}" if plan.attribute else f"{self._const(plan.get, 'get')}(o)"
+            keys = f"k{plan.order}"
             return [
                 "    try:",
-                f"        keys = [o.{plan.attribute} for o in objects]",
+                f"        {keys} = [{key} for o in objects]",
                 "    except Exception:",
-                "        keys = None",
-                f"    {column} = ask({me}, keys, objects, run, frame)",
+                f"        {keys} = None",
+                f"    {column} = ask({me}, {keys}, objects, run, frame)",
             ]
         return [
             "    try:",
@@ -183,9 +220,10 @@ class SourceWriter:
         """Write the completion of a column: a list at once, or a `Rest`."""
         me, raw, column = self._const(plan, "field"), f"r{plan.order}", f"c{plan.order}"
         if plan.kind == BATCH:
-            # A batch that was completed where it was asked comes as a list.
-            begun = f"{raw} if {raw}.__class__ is list else complete_batch({me}, {raw}, run, frame)"
-            return [f"    {column} = {begun}"]
+            # Of a batch that was completed where it was asked there are rows by key.
+            spread = f"[*map({raw}.__getitem__, k{plan.order})]"
+            later = f"complete_batch({me}, {raw}, run, frame)"
+            return [f"    {column} = {spread} if {raw}.__class__ is dict else {later}"]
         return [f"    {column} = complete_{level.number}_{plan.order}({raw}, run, [frame, {me}, None, None])"]
 
     def _awaited_columns(self, columns: list[FieldPlan]) -> list[str]:
@@ -213,40 +251,28 @@ class SourceWriter:
             *(f"        {line}" for line in in_turn),
         ]
 
-    def _row(self, level: LevelPlan) -> str:
-        """Write the expression of a row, a quicker one for objects whose values were looked at before."""
-        cls = _typed_class(level)
-        checked = self._row_of(level, {})
-        quick = self._row_of(level, field_classes(cls)) if cls is not None else checked
-        if quick == checked:
-            return checked
-        given = ", ".join(["o", *(f"v{plan.order}" for plan in level.fields if not is_simple(plan))])
-        self._parts.append(f"def row_{level.number}({given}):\n    return {checked}")
-        return f"{quick} if type(o) is {self._const(cls, 'class')} else row_{level.number}({given})"
-
-    def _row_of(self, level: LevelPlan, known: Mapping[str, frozenset[type]]) -> str:
-        values = []
+    def _row(
+        self, level: LevelPlan, known: Known = NOTHING_KNOWN, values: Mapping[int, str] = NO_VALUES
+    ) -> str:
+        """Write the expression of a row; `values` are those of columns that are not called by their names."""
+        written = []
         for plan in level.fields:
             if plan.kind == TYPENAME:
-                values.append(repr(level.type.name))
+                written.append(repr(level.type.name))
             elif is_simple(plan):
                 classes = known.get(plan.attribute or "", frozenset())
-                values.append(self._known_value(plan.output, self._access(plan), classes))
+                written.append(self._leaves.known(plan.output, self._access(plan), classes))
             else:
-                values.append(f"v{plan.order}")
-        return f"{self._const(row_class(tuple(level.by_key)), 'Row')}({', '.join(values)})"
+                written.append(values.get(plan.order, f"v{plan.order}"))
+        return f"{self._const(row_class(tuple(level.by_key)), 'Row')}({', '.join(written)})"
 
     def _rows(self, level: LevelPlan, columns: list[FieldPlan]) -> str:
-        names = [f"c{plan.order}" for plan in columns]
-        values = [f"v{plan.order}" for plan in columns]
-        if not columns:
-            loop = "for o in objects"
-        elif not _has_leaves(level):
-            given = f"zip({', '.join(names)})" if len(columns) > 1 else names[0]
-            loop = f"for {', '.join(values)} in {given}"
-        else:
-            loop = f"for o, {', '.join(values)} in zip(objects, {', '.join(names)})"
-        return f"[{self._row(level)} {loop}]"
+        return f"[{self._row(level)} {_loop(columns, with_objects=not columns or _has_leaves(level))}]"
+
+    def _access(self, plan: FieldPlan) -> str:
+        if plan.attribute is not None:
+            return f"o.{plan.attribute}"
+        return f"{self._const(plan.get, 'get')}(o)"
 
     # -- columns ---------------------------------------------------------------------------------------------
 
@@ -258,83 +284,11 @@ class SourceWriter:
         lines = [
             f"def {name}(column, run, frame):",
             "    try:",
-            f"        return [{self._value(plan.output, 'q')} for q in column]",
+            f"        return [{self._leaves.checked(plan.output, 'q')} for q in column]",
             "    except Exception:",
             f"        return Rest(complete_column, {self._const(plan, 'field')}, column, run, frame)",
         ]
         self._parts.append("\n".join(lines))
-
-    # -- values ----------------------------------------------------------------------------------------------
-
-    def _access(self, plan: FieldPlan) -> str:
-        if plan.attribute is not None:
-            return f"o.{plan.attribute}"
-        return f"{self._const(plan.get, 'get')}(o)"
-
-    def _value(self, type_: Any, expression: str) -> str:
-        """Return an expression for the serialised value; it raises for anything but the usual."""
-        non_null = isinstance(type_, GraphQLNonNull)
-        inner: Any = type_.of_type if non_null else type_
-        if isinstance(inner, GraphQLList):
-            return self._list_value(type_, inner, expression)
-        kind = self._const(inner, "type")
-        bound = f"(v := {expression})"
-        if isinstance(inner, GraphQLScalarType) and is_specified_scalar_type(inner):
-            test = _builtin_test(inner.name)
-            if non_null:
-                return f"(v if {test.replace('v.', f'{bound}.', 1)} else leaf(v, {kind}))"
-            return f"(v if {bound} is None or {test} else leaf(v, {kind}))"
-        if _is_instant(inner):
-            usual = f"{bound if non_null else 'v'}.__class__ is datetime and v.tzinfo is UTC"
-            checked = f"instants[v] if {usual} else leaf(v, {kind})"
-            return f"({checked})" if non_null else f"(None if {bound} is None else {checked})"
-        cls, expression_of = self._usual(inner)
-        if expression_of is None:
-            return f"{'' if non_null else 'nullable_'}leaf({expression}, {kind})"
-        test = f"{bound if non_null else 'v'}.__class__ is {self._const(cls, 'class')}"
-        checked = f"{expression_of} if {test} else leaf(v, {kind})"
-        return f"({checked})" if non_null else f"(None if {bound} is None else {checked})"
-
-    def _known_value(self, type_: Any, expression: str, classes: frozenset[type]) -> str:
-        """Return what `_value` does for a value of one of these classes; none are all."""
-        non_null = isinstance(type_, GraphQLNonNull)
-        inner: Any = type_.of_type if non_null else type_
-        if classes and isinstance(inner, GraphQLScalarType) and is_specified_scalar_type(inner):
-            cls = _BUILTIN[inner.name]
-            if cls in (str, bool) and classes <= ({cls} if non_null else {cls, NoneType}):
-                return expression
-        if len(classes) != 1:
-            return self._value(type_, expression)
-        cls, kind = next(iter(classes)), self._const(inner, "type")
-        if inner is GraphQLInt and cls is int:
-            return f"(v if {_INT_RANGE[0]} <= (v := {expression}) <= {_INT_RANGE[1]} else leaf(v, {kind}))"
-        if inner is GraphQLFloat and cls is float:
-            return f"(v if (v := {expression}) - v == 0.0 else leaf(v, {kind}))"
-        if _is_instant(inner) and cls is datetime:
-            return f"(instants[v] if (v := {expression}).tzinfo is UTC else leaf(v, {kind}))"
-        usual, expression_of = self._usual(inner)
-        if usual is cls and expression_of is not None:
-            return expression_of.replace("v.", f"{expression}.", 1)
-        return self._value(type_, expression)
-
-    def _usual(self, type_: Any) -> tuple[type | None, str | None]:
-        """Return the class of an enum's or a date's usual values and the expression that serialises one."""
-        if isinstance(type_, GraphQLEnumType):
-            found = _enum_names(type_)
-            if found is not None:
-                cls, names = found
-                return cls, f"{self._const(names, 'names')}[v._name_]"
-        definition = type_.extensions.get("strawberry-definition")
-        return (date, "v.isoformat()") if definition is base_scalars.DateDefinition else (None, None)
-
-    def _list_value(self, type_: Any, inner: GraphQLList[Any], expression: str) -> str:
-        otherwise = f"leaf_list(v, {self._const(type_, 'type')})"
-        item: Any = inner.of_type
-        bare = item.of_type if isinstance(item, GraphQLNonNull) else item
-        if isinstance(bare, GraphQLScalarType) and bare.name in _STRING_LIKE and bare is not item:
-            test = f"(v := {expression}).__class__ in LISTS and {{*map(type, v)}} <= STRINGS"
-            return f"([*v] if {test} else {otherwise})"
-        return otherwise.replace("(v,", f"({expression},", 1)
 
 
 def is_simple(plan: FieldPlan) -> bool:
@@ -346,6 +300,24 @@ def _has_leaves(level: LevelPlan) -> bool:
     return any(is_simple(plan) and plan.kind != TYPENAME for plan in level.fields)
 
 
+def _loop(columns: list[FieldPlan], *, with_objects: bool = True) -> str:
+    """Write the loop over the objects of a level and the values of its columns."""
+    values = [*(["o"] if with_objects else []), *(f"v{plan.order}" for plan in columns)]
+    lists = [*(["objects"] if with_objects else []), *(f"c{plan.order}" for plan in columns)]
+    given = ", ".join(lists)
+    return f"for {', '.join(values)} in {given if len(lists) == 1 else f'zip({given})'}"
+
+
+def _is_keyed(plan: FieldPlan, known: Known) -> bool:
+    """Tell whether reading and hashing the keys of a relation cannot fail."""
+    return plan.kind == BATCH and plan.attribute in known
+
+
+def _later(slow: str) -> str:
+    """Write a call as one that is done when it is awaited."""
+    return slow and f"Rest({slow.replace('(', ', ', 1)}"
+
+
 def _is_unsure(plan: FieldPlan) -> bool:
     """Tell whether a column may hold something to wait for though nothing says so."""
     return not plan.suspends and plan.kind in (RESOLVER, BATCH)
@@ -354,28 +326,6 @@ def _is_unsure(plan: FieldPlan) -> bool:
 def _typed_class(level: LevelPlan) -> type[Typed] | None:
     """Return the one class of a level's usual objects, where its values are looked at when they are made."""
     classes = declared_classes(level.type)
-    return classes[0] if len(classes) == 1 and issubclass(classes[0], Typed) else None
-
-
-def _is_instant(type_: Any) -> bool:
-    return type_.extensions.get("strawberry-definition") is base_scalars.DateTimeDefinition
-
-
-def _builtin_test(name: str) -> str:
-    test = f"v.__class__ is {_BUILTIN[name].__name__}"
-    if name == "Int":
-        return f"{test} and {_INT_RANGE[0]} <= v <= {_INT_RANGE[1]}"
-    return f"{test} and v - v == 0.0" if name == "Float" else test
-
-
-def _enum_names(type_: GraphQLEnumType) -> tuple[type, dict[str, str]] | None:
-    """Return the enum class and the GraphQL name of each member, None where members do not say it."""
-    cls = getattr(type_, "wrapped_cls", None)
-    if cls is None:
+    if len(classes) != 1 or not issubclass(classes[0], Typed) or not is_steady(classes[0], declared=True):
         return None
-    names: dict[str, str] = {}
-    for member in cls:
-        # A member that is not in the schema is reported when it turns up.
-        with suppress(Exception):
-            names[member.name] = type_.coerce_output_value(member)
-    return cls, names
+    return classes[0]

@@ -12,7 +12,7 @@ from engine.frames import LISTS as LISTS_KIND
 from engine.frames import SAME
 from engine.markers import Rest
 from engine.plan import Column, FieldPlan, Frame, LevelPlan
-from engine.runtime import Run, begin, complete_column
+from engine.runtime import Run, begin, begin_quick, complete_column
 from engine.vetting import LISTS
 
 Completion = Callable[[Column, Run, Frame], Column | Rest]
@@ -37,9 +37,12 @@ def _objects(plan: FieldPlan, child: LevelPlan) -> Completion:
     fits = plan.fits
 
     def complete(column: Column, run: Run, frame: Frame) -> Column | Rest:
+        below: Frame = [frame, SAME, None, None]
+        if child.quick is not None and child.usual.issuperset(map(type, column)):
+            return begin_quick(child, column, run, below)
         if not fits.issuperset(map(type, column)):
             return Rest(complete_column, plan, column, run, frame)
-        return begin(child, column, run, [frame, SAME, None, None])
+        return begin(child, column, run, below)
 
     return complete
 
@@ -52,9 +55,13 @@ def _lists(plan: FieldPlan, child: LevelPlan) -> Completion:
             return Rest(complete_column, plan, column, run, frame)
         one = len(column) == 1
         objects = column[0] if one else [each for items in column for each in items]
-        if not fits.issuperset(map(type, objects)):
+        below: Frame = [frame, LISTS_KIND, column, None]
+        if child.quick is not None and child.usual.issuperset(map(type, objects)):
+            rows = begin_quick(child, objects, run, below)
+        elif fits.issuperset(map(type, objects)):
+            rows = begin(child, objects, run, below)
+        else:
             return Rest(complete_column, plan, column, run, frame)
-        rows = begin(child, objects, run, [frame, LISTS_KIND, column, None])
         if isinstance(rows, Rest):
             return Rest(_split_later, rows, column)
         return [rows] if one else _split(rows, column)

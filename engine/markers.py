@@ -51,7 +51,7 @@ class Batch(Struct, eq=False):
     """
 
     keys: list[Any]
-    unique: dict[Any, None]
+    unique: dict[Any, Any]
     frame: Any
     arguments: dict[str, Any]
     gaps: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -88,10 +88,14 @@ class LevelPlan:
     """Gives the rows, or a `Rest` where something has to wait or is odd; raises only if not `is_async`."""
     plain_run: Callable[[Column, Run, Frame | None], Any] = field(default=lambda *_: [])
     """`run` without the fragment cache in front."""
-    keyed: Callable[[Iterable[Any], Column], dict[Any, Any]] | None = None
-    """Gives the rows of a flat level by keys; raises for anything unusual."""
+    usual: frozenset[Any] = frozenset()
+    """The class of `engine.typed` whose objects the quick ways take, where there is one."""
+    quick: Callable[[Column, Run, Frame | None], Any] | None = None
+    """Does what `run` does for objects of the usual class, without a look at their leaves."""
+    quick_by_key: Callable[[dict[Any, Any], Column], None] | None = None
+    """Puts the rows of a flat level's usual objects into a dict that has their keys, in order."""
     is_keyed: bool = False
-    """Whether a relation asks for `keyed`."""
+    """Whether a relation asks for `quick_by_key`."""
     is_async: bool = False
     """Whether a field is more than a leaf read from its object, or a cache stands in front."""
     is_flat: bool = False

@@ -545,6 +545,17 @@ def begin_plain(level: LevelPlan, objects: Column, run: Run, frame: Frame | None
     return rows
 
 
+def begin_quick(level: LevelPlan, objects: Column, run: Run, frame: Frame | None) -> Column | Rest:
+    """Do what `begin` does for objects of the level's usual class, where the level has a quick way."""
+    try:
+        rows: Column | Rest = level.quick(objects, run, frame)  # type: ignore[misc]
+    except Exception:
+        if not level.is_flat:
+            raise
+        return Rest(slow_level, level, objects, {}, run, frame)
+    return rows
+
+
 async def slow_level(
     level: LevelPlan, objects: Column, columns: Mapping[str, Column], run: Run, frame: Frame | None
 ) -> Column:

@@ -1,34 +1,47 @@
-"""Objects whose fields are of the classes that they say: looked at once, when they are made."""
+"""Objects whose leaves GraphQL can write as they are: looked at once, when they are made."""
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from collections.abc import Callable
+from datetime import UTC, date, datetime
 from enum import Enum
 from functools import cache
+from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from msgspec import Struct
 
 _LEAVES = frozenset({str, int, float, bool, date, datetime})
+# What the values of a class have to be beside instances of it, and how that is said.
+_BOUNDS: dict[type, tuple[Callable[[Any], bool], str]] = {
+    int: (lambda value: -(2**31) <= value < 2**31, "within 32 bits"),
+    float: (isfinite, "finite"),
+    datetime: (lambda value: value.tzinfo is UTC, "in UTC"),
+}
 
 
 class Typed(Struct, frozen=True):
-    """A frozen object whose leaves are of exactly the classes that its annotations name.
+    """A frozen object whose leaves are what its annotations name, and what GraphQL's scalars can hold.
 
-    Leaves are texts, numbers, booleans, dates, instants and enums, or None beside one of these. Compiled code
-    reads them without looking at their classes again; other fields are read like those of any object.
+    Leaves are texts, integers of 32 bits, finite numbers, booleans, dates, instants in UTC and enums, or None
+    beside one of these; their classes are exactly those named. Compiled code reads them without looking at
+    them again; other fields are read like those of any object.
 
-    Raises: TypeError when one is made with a value of another class.
+    Raises: TypeError when one is made with a value of another class, ValueError with one out of bounds.
     """
 
     def __post_init__(self) -> None:
-        """Look at the class of every leaf."""
+        """Look at every leaf."""
         for name, classes in field_classes(type(self)).items():
-            found = type(getattr(self, name))
+            value = getattr(self, name)
+            found = type(value)
             if found not in classes:
                 expected = " or ".join(sorted(each.__name__ for each in classes))
                 raise TypeError(f"{type(self).__name__}.{name} is {found.__name__}, not {expected}")
+            is_fit, bounds = _BOUNDS.get(found, (None, ""))
+            if is_fit is not None and not is_fit(value):
+                raise ValueError(f"{type(self).__name__}.{name} is not {bounds}")
 
 
 @cache

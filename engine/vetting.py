@@ -63,7 +63,7 @@ def is_odd(value: Any) -> bool:
 def vet(plan: FieldPlan, cls: type, level: LevelPlan) -> None:
     """Remember the level of a class, for instances of which the schema found it, where the class decides."""
     declared = any(cls in declared_classes(each.type) for each in plan.levels.values())
-    if len(plan.classes) + len(plan.castable) >= _MOST_CLASSES or not _is_steady(cls, declared=declared):
+    if len(plan.classes) + len(plan.castable) >= _MOST_CLASSES or not is_steady(cls, declared=declared):
         return
     named: Any = plan.named
     castable = False
@@ -90,7 +90,8 @@ def declared_classes(type_: GraphQLObjectType) -> tuple[type, ...]:
     return classes
 
 
-def _is_steady(cls: type, *, declared: bool) -> bool:
+def is_steady(cls: type, *, declared: bool) -> bool:
+    """Tell whether the instances of a class are objects, and what they seem to be, by their class alone."""
     return not (
         cls in _MARKERS
         or issubclass(cls, Exception)
