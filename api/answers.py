@@ -12,14 +12,15 @@ from msgspec import Struct
 
 from api.compression import MIN_BYTES, THREAD_BYTES, compress
 from api.cors import Cors
-from api.exchange import SECURITY_HEADERS, Exchange, Headers
+from api.exchange import NO_SNIFFING, SECURITY_HEADERS, Exchange, Headers
 from api.negotiation import GRAPHQL_RESPONSE, JSON, Encoding, MediaType, encoding
 from engine.responses import ResponseCache, StoredResponse
 
 _CONTENT_TYPES: Final = {kind: f"{kind}; charset=utf-8".encode() for kind in (GRAPHQL_RESPONSE, JSON)}
 _VARY: Final = (b"vary", b"accept, accept-encoding, accept-language, origin")
+# The answer to a POST is no document and kept by nobody: `Vary` and policies for documents say nothing of it.
 _USUAL_FIELDS: Final = {
-    kind: (_VARY, *SECURITY_HEADERS, (b"content-type", value)) for kind, value in _CONTENT_TYPES.items()
+    kind: (NO_SNIFFING, (b"content-type", value)) for kind, value in _CONTENT_TYPES.items()
 }
 _OK: Final = 200
 _BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
@@ -44,9 +45,12 @@ def usual_fields(kind: MediaType) -> Sequence[tuple[bytes, bytes]]:
 def head_of(answer: Answer, exchange: Exchange, cors: Cors, coding: Encoding, size: int) -> Headers:
     """Make the headers of an answer whose body has `size` bytes in its content coding."""
     request_id = exchange.request_id.encode("ascii")
-    if answer.status == _OK and size and not (coding or answer.headers or exchange.origin is not None):
-        length = (b"content-length", b"%d" % size)
-        return [(b"x-request-id", request_id), *_USUAL_FIELDS[exchange.media_type], length]
+    if _is_usual(answer, exchange):
+        fields = [(b"x-request-id", request_id), *_USUAL_FIELDS[exchange.media_type]]
+        if coding:
+            fields.append((b"content-encoding", coding.encode()))
+        fields.append((b"content-length", b"%d" % size))
+        return fields
     headers: Headers = [(b"x-request-id", request_id), _VARY, *SECURITY_HEADERS]
     headers += answer.headers
     if exchange.origin is not None:
@@ -60,17 +64,24 @@ def head_of(answer: Answer, exchange: Exchange, cors: Cors, coding: Encoding, si
     return headers
 
 
+def _is_usual(answer: Answer, exchange: Exchange) -> bool:
+    """Tell whether a POST from no other origin went well: all other answers have headers of their own."""
+    return answer.status == _OK and not answer.headers and exchange.origin is None
+
+
 def header_lines(answer: Answer, exchange: Exchange, cors: Cors, coding: Encoding, size: int) -> bytes:
     """Write the headers of an answer behind its request id, and the empty line after them."""
-    if answer.status == _OK and not (coding or answer.headers or exchange.origin is not None):
-        return _usual_lines(exchange.media_type, size)
+    if _is_usual(answer, exchange):
+        return _usual_lines(exchange.media_type, coding, size)
     fields = head_of(answer, exchange, cors, coding, size)[1:]
     return b"".join([*(b"%b: %b\r\n" % pair for pair in fields), b"\r\n"])
 
 
 @lru_cache(maxsize=4096)
-def _usual_lines(kind: MediaType, size: int) -> bytes:
+def _usual_lines(kind: MediaType, coding: Encoding, size: int) -> bytes:
     lines = [b"%b: %b\r\n" % pair for pair in _USUAL_FIELDS[kind]]
+    if coding:
+        lines.append(b"content-encoding: %b\r\n" % coding.encode())
     return b"".join([*lines, b"content-length: %d\r\n\r\n" % size])
 
 

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
-from typing import Final
+from typing import Final, get_args
 
 import orjson
 import strawberry
@@ -66,6 +66,7 @@ _STOP_S: Final = 2.0
 _FLUSH_S: Final = 1.0
 # A balancer asks every second or two: that long `/readyz` says no before the listener closes.
 _NOTICE_S: Final = 2.0
+_WORDS: Final = {language: partial(word_refusal, language=language) for language in get_args(Language)}
 
 OpenResources = Callable[[Settings], AbstractAsyncContextManager[Resources]]
 
@@ -102,12 +103,17 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection of any protocol."""
         current_scope.set(scope)
-        if scope["type"] == "websocket" and scope["path"] == GRAPHQL_PATH:
-            await self._websocket(scope, receive, send)
-        elif scope["type"] != "http":
-            await self._starlette(scope, receive, send)
-        elif scope["path"] == GRAPHQL_PATH and not self._wants_page(scope):
+        kind = scope["type"]
+        if (
+            kind == "http"
+            and scope["path"] == GRAPHQL_PATH
+            and not (self._graphiql and self._wants_page(scope))
+        ):
             await self.direct(scope, receive, send)
+        elif kind == "websocket" and scope["path"] == GRAPHQL_PATH:
+            await self._websocket(scope, receive, send)
+        elif kind != "http":
+            await self._starlette(scope, receive, send)
         else:
             await self._starlette(scope, receive, _with_headers(scope, send))
 
@@ -191,7 +197,7 @@ class Application:
             viewer=viewer,
             opened=resources.stores,
             hub=self._hub,
-            word=partial(word_refusal, language=language),
+            word=_WORDS[language],
             client_address=partial(client_address, current_scope.get(), self._proxies),
         )
 
@@ -322,7 +328,7 @@ class Application:
         return resources.stores.media
 
     def _wants_page(self, scope: Scope) -> bool:
-        if self._graphiql is None or scope["method"] not in ("GET", "HEAD"):
+        if scope["method"] not in ("GET", "HEAD"):
             return False
         if scope["method"] == "HEAD":
             return True

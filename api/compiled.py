@@ -8,6 +8,7 @@ graphql-core with the same answer.
 from __future__ import annotations
 
 from collections.abc import Coroutine, Hashable, Mapping
+from operator import attrgetter
 from typing import Any, Final
 
 import strawberry
@@ -51,7 +52,7 @@ class CompiledExecution:
             responses=ResponseCache(response_bytes) if response_bytes else None,
             shared=shared,
             versions=_versions,
-            language=_language,
+            language=attrgetter("language"),
         )
 
     @property
@@ -86,7 +87,7 @@ class CompiledExecution:
 class CompiledOperation:
     """An operation that the engine runs."""
 
-    __slots__ = ("_core", "_engine", "_operation", "_prepared", "is_query", "name")
+    __slots__ = ("_core", "_engine", "_operation", "_prepared", "is_prompt", "is_query", "label", "name")
 
     def __init__(self, engine: Engine, prepared: Prepared, core: CoreOperation) -> None:
         self._engine = engine
@@ -95,17 +96,19 @@ class CompiledOperation:
         self._core = core
         self.name = core.name
         self.is_query = core.is_query
+        self.label: str | None = None
+        self.is_prompt = False
 
     def trust(self) -> None:
         """Compile now: the operation is known to come again."""
         self._prepared.pinned = True
         self._operation.sightings = COMPILE_AFTER
         self._engine.compile(self._prepared, self._operation)
+        self._look()
 
-    @property
-    def is_prompt(self) -> bool:
-        """Whether it is a query that a compiled plan runs and nothing in that plan is known to wait."""
-        return self.is_query and self._engine.is_prompt(self._operation)
+    def _look(self) -> None:
+        """Look whether this is a query with a compiled plan, and nothing in that plan is known to wait."""
+        self.is_prompt = self.is_query and self._engine.is_prompt(self._operation)
 
     async def execute(
         self, variables: Mapping[str, Any], context: Context, *, explain: bool = False
@@ -115,7 +118,9 @@ class CompiledOperation:
         Raises: RequestError when limits refuse the variables, or the time is over.
         """
         begun = self.begin(variables, context, explain=explain)
-        return begun if isinstance(begun, Outcome) else await begun
+        outcome = begun if isinstance(begun, Outcome) else await begun
+        self._look()
+        return outcome
 
     def begin(
         self, variables: Mapping[str, Any], context: Context, *, explain: bool = False
@@ -125,7 +130,7 @@ class CompiledOperation:
         core.check(variables)
         begun = self._engine.run(self._prepared, self._operation, variables, context, explain=explain)
         if begun.__class__ is Result and not begun.errors:
-            return _outcome(begun)
+            return Outcome(begun.body, begun.policy) if begun.stored is None else _outcome(begun)
         return self._finish(begun, variables, context, explain=explain)
 
     async def _finish(
@@ -171,7 +176,3 @@ def versions_of(catalogue: CatalogueSnapshot | None) -> Hashable:
 
 def _versions(context: Context) -> Hashable:
     return versions_of(context.catalogue)
-
-
-def _language(context: Context) -> str:
-    return context.language

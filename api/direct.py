@@ -22,6 +22,7 @@ _MAX_HEADS: Final = 4_000
 _MAX_HEAD_BYTES: Final = 4_000_000
 _MAX_REPLY_BYTES: Final = 16_000_000
 _REPLY_BYTES: Final = 400  # counted for each reply beside its request
+_TOUCH_EVERY: Final = 16  # uses; often enough for a head in use not to count as the least recently used
 MAX_HEAD: Final = 2_048  # bytes; larger heads are not remembered
 _PLAIN: Final = (None, b"identity")
 # Heads with these are never the same again, or mean what only the ordinary way knows.
@@ -51,6 +52,7 @@ class Head(Struct, eq=False):
     exchange: Exchange
     content_length: int
     coding: Encoding
+    uses: int = 0
 
 
 class Reply(ReadyAnswer):
@@ -70,7 +72,7 @@ class DirectAnswers:
     def __init__(self, graphql: GraphQLOverHTTP) -> None:
         self._graphql = graphql
         self._heads: BoundedCache[Head] = BoundedCache(_MAX_HEADS, _MAX_HEAD_BYTES)
-        self._find = self._heads.get
+        self._peek = self._heads.peek
         self._replies: dict[bytes, Reply] = {}
         """By all bytes of a request, the oldest first: few objects, because each is a miss of the processor's
         cache."""
@@ -79,7 +81,12 @@ class DirectAnswers:
 
     def find(self, head: HeadKey) -> Head | None:
         """Give what a head says, None for one that was not seen or is not plain."""
-        return self._heads.get(head)
+        found = self._peek(head)
+        if found is not None:
+            found.uses += 1
+            if not found.uses % _TOUCH_EVERY:
+                self._heads.get(head)
+        return found
 
     def learn(self, head: HeadKey, headers: Headers) -> None:
         """Remember a head that was parsed, if it is plain: all its requests will be alike."""
@@ -157,7 +164,7 @@ class DirectAnswers:
         head = None
         if scope["method"] == "POST":
             key = tuple(scope["headers"])
-            head = self._find(key)
+            head = self.find(key)
             if head is None:
                 self.learn(key, scope["headers"])
         if head is None:

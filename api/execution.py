@@ -91,6 +91,9 @@ class Operation(Protocol):
     def name(self) -> str | None:
         """The operation's name in its document."""
 
+    label: str | None
+    """The name under which it may be logged and counted: that of a registered one."""
+
     @property
     def is_query(self) -> bool:
         """Whether it may be run by GET."""
@@ -236,6 +239,7 @@ class CoreOperation:
 
     __slots__ = (
         "_cost",
+        "_depends",
         "_limits",
         "_observe_error",
         "_schema",
@@ -243,6 +247,7 @@ class CoreOperation:
         "is_prompt",
         "is_query",
         "is_subscription",
+        "label",
         "name",
         "node",
         "timeout_s",
@@ -262,19 +267,24 @@ class CoreOperation:
         self.document = document
         self._cost = cost
         self._limits = cost.limits
+        self._depends = cost.depends
         self._observe_error = observe_error
         self.node = node
         self.timeout_s = timeout_s
         self.name = node.name.value if node.name else None
         self.is_query = node.operation is OperationType.QUERY
         self.is_prompt = False
+        self.label: str | None = None
         self.is_subscription = node.operation is OperationType.SUBSCRIPTION
 
     def check(self, variables: Mapping[str, Any]) -> None:
         """Refuse variables that are beyond the limits. Raises: RequestError."""
-        if variables:
-            check_variables(variables, self._limits)
-        self._cost.check(variables)
+        for value in variables.values():
+            if value.__class__ is list or value.__class__ is dict:
+                check_variables(variables, self._limits)
+                break
+        if self._depends:
+            self._cost.check(variables)
 
     def cost(self, variables: Mapping[str, Any]) -> int:
         """Compute what the operation costs with these variables."""

@@ -126,14 +126,13 @@ class GraphQLOverHTTP:
         if self.ready is not None and (found := self.ready.find(body, exchange.language)) is not None:
             exchange.operation_name, stored = found
             return Answer(_OK, stored.body, "ok", (), (), stored)
-        lookup = self._lookup
         try:
-            operation, variables = lookup.find_at_hand(read_object(body))
+            operation, variables = self._lookup.find_at_hand(read_object(body))
         except RequestError:
             return None
         if operation is None or not operation.is_prompt:
             return None
-        exchange.operation_name = lookup.label(operation)
+        exchange.operation_name = operation.label
         try:
             context = self._make_context(exchange.language, exchange.request_id, None)
             begun = operation.begin(variables, context)
@@ -244,7 +243,9 @@ class GraphQLOverHTTP:
     def _answered(self, outcome: Outcome, exchange: Exchange, body: bytes) -> Answer:
         stored = outcome.kept
         if stored is None or not outcome.is_found:
-            return _completed(outcome, exchange)
+            if outcome.codes:
+                return _completed(outcome, exchange)
+            return Answer(_OK, outcome.body, "ok")
         if self.ready is not None and exchange.authorization is None and not exchange.explain:
             self.ready.remember(body, exchange.language, exchange.operation_name, stored)
         return Answer(_OK, stored.body, "ok", (), (), stored)
@@ -272,7 +273,7 @@ class GraphQLOverHTTP:
         return operation
 
     async def _run(self, operation: Operation, parameters: Parameters, exchange: Exchange) -> Outcome:
-        exchange.operation_name = self._lookup.label(operation)
+        exchange.operation_name = operation.label
         given = exchange.authorization
         viewer = None if given is None else await self._authenticate(given)
         context = self._make_context(exchange.language, exchange.request_id, viewer)

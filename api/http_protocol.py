@@ -17,7 +17,10 @@ from api.answers import Answer
 from api.direct import MAX_HEAD, DirectAnswers, Head, detached
 
 _POST: Final = b"POST /graphql HTTP/1.1\r\n"
+_MAX_KNOWN: Final = 8
 
+Known = tuple[bytes, Head]
+"""The bytes of a head with the empty line after it, and what it says."""
 
 _LINES: Final[list[Any]] = [None, b""]
 """The server's own headers (the date), of which it makes a new list every second, and their lines."""
@@ -32,10 +35,8 @@ class GraphQLProtocol(HttpToolsProtocol):
         self._new_head: bytes | None = None
         self._is_between = True
         """Whether the parser has read whole messages only."""
-        self._known: Head | None = None
-        """What the last request answered here had as its head, with its bytes and the request's size."""
-        self._head = b""
-        self._size = 0
+        self._known: dict[int, Known] = {}
+        """The heads of requests that were answered here, by the size of the whole request."""
         self._answered_at = 0.0
         """On `perf_counter`, as the time of an answer is."""
 
@@ -43,30 +44,34 @@ class GraphQLProtocol(HttpToolsProtocol):
         """Answer at once what can be; hand the rest to the parser."""
         direct = self._direct
         if direct is not None and self._is_between and self._is_idle():
-            started = perf_counter()
-            reply = direct.reply(data, started, self._server_lines())
-            if reply is not None:
-                self._write(reply, started)
-                return
-            known = self._known
-            if known is None or not data.startswith(self._head) or len(data) != self._size:
-                known = self._recognise(direct, data)
-            if known is not None and self._answer(direct, known, data, started):
+            started, lines = perf_counter(), self._server_lines()
+            answer = direct.reply(data, started, lines)
+            if answer is None:
+                known = self._known.get(len(data))
+                if known is None or not data.startswith(known[0]):
+                    known = self._recognise(direct, data)
+                if known is not None:
+                    answer = self._answer(direct, known, data, started, lines)
+            if answer is not None:
+                if answer:
+                    self._write(answer, started)
                 return
         super().data_received(data)
         self._new_head = None
 
-    def _recognise(self, direct: DirectAnswers, data: bytes) -> Head | None:
-        """Find a request's head among those seen before; the next request is likely to have the same."""
+    def _recognise(self, direct: DirectAnswers, data: bytes) -> Known | None:
+        """Find a request's head among those seen before; another of this size is likely to have the same."""
         end = data.find(b"\r\n\r\n", 0, MAX_HEAD) if data.startswith(_POST) else -1
         if end <= 0:
             return None
         head = data[:end]
-        known = direct.find(head)
-        if known is None:
+        found = direct.find(head)
+        if found is None:
             self._new_head = head
-        elif len(data) == end + 4 + known.content_length:
-            self._known, self._head, self._size = known, data[: end + 4], len(data)
+        elif len(data) == end + 4 + found.content_length:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            known = self._known[len(data)] = data[: end + 4], found
             return known
         return None
 
@@ -79,23 +84,22 @@ class GraphQLProtocol(HttpToolsProtocol):
             and (limit is None or (len(self.connections) < limit and len(self.tasks) < limit))
         )
 
-    def _answer(self, direct: DirectAnswers, known: Head, data: bytes, started: float) -> bool:
-        answer = direct.answer(known, data[len(self._head) :])
+    def _answer(
+        self, direct: DirectAnswers, known: Known, data: bytes, started: float, lines: bytes
+    ) -> bytes | None:
+        """Give an answer; what waits goes on in the ordinary way and gives none yet, None is nobody's."""
+        start, head = known
+        answer = direct.answer(head, data[len(start) :])
         if answer is None:
-            return False
-        written = None
-        if answer.__class__ is Answer:
-            written = direct.write(known, answer, data, started, self._server_lines())
-        if written is not None:
-            self._write(written, started)
-            return True
-        # What waits goes on as the application of an ordinary request.
-        app, self.app = self.app, partial(direct.finish, detached(known), answer, started)
+            return None
+        if answer.__class__ is Answer and (written := direct.write(head, answer, data, started, lines)):
+            return written
+        app, self.app = self.app, partial(direct.finish, detached(head), answer, started)
         try:
             super().data_received(data)
         finally:
             self.app = app
-        return True
+        return b""
 
     def _write(self, answer: bytes, started: float) -> None:
         self.transport.write(answer)

@@ -39,7 +39,6 @@ class Lookup:
         self._trusted_only = trusted_only
         self._registered: dict[tuple[str, str | None], AnyOperation] = {}
         self._by_id: dict[str, Operation] = {}
-        self._labels: dict[int, str] = {}
         self._prepared: BoundedCache[AnyOperation] = BoundedCache(_MAX_PREPARED, _MAX_PREPARED_CHARS)
 
     def prepare_trusted(self) -> frozenset[str]:
@@ -55,12 +54,12 @@ class Lookup:
                 continue
             if isinstance(operation, CompiledOperation):
                 operation.trust()
+            operation.label = operation.name
             self._registered[digest, None] = operation
             if not isinstance(operation, SubscriptionOperation):
                 self._by_id[f"{DOCUMENT_PREFIX}{digest}"] = operation
             if operation.name:
                 self._registered[digest, operation.name] = operation
-                self._labels[id(operation)] = operation.name
         return frozenset(name for _, name in self._registered if name)
 
     async def find(self, parameters: Parameters) -> AnyOperation:
@@ -81,10 +80,6 @@ class Lookup:
         if digest is not None:
             await self._automatic().put(digest, query)
         return operation
-
-    def label(self, operation: AnyOperation) -> str | None:
-        """Give the name under which an operation may be logged and counted: that of a registered one."""
-        return self._labels.get(id(operation))
 
     def find_at_hand(self, values: dict[str, Any]) -> tuple[Operation | None, Mapping[str, Any]]:
         """Give the query or mutation of a JSON request and its variables.

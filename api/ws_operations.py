@@ -110,7 +110,7 @@ class Operations:
         server.metrics.started()
         try:
             operation = await server.lookup.find(parameters)
-            running.name = server.lookup.label(operation)
+            running.name = operation.label
             context = self._context(running)
             if isinstance(operation, SubscriptionOperation):
                 await self._stream(running, operation, parameters.variables, context)

@@ -29,11 +29,12 @@ MAX_SHARED_CHARS: Final = 4_000_000
 class SubscriptionOperation:
     """One subscription of a document, ready to be run any number of times."""
 
-    __slots__ = ("_core", "name")
+    __slots__ = ("_core", "label", "name")
 
     def __init__(self, core: CoreOperation) -> None:
         self._core = core
         self.name = core.name
+        self.label: str | None = None
 
     async def open(self, variables: Mapping[str, Any], context: Context) -> AsyncIterator[Any] | Outcome:
         """Ask the field's resolver for its events; give the refusal where there are none.

@@ -98,7 +98,8 @@ class SourceWriter:
         if level.usual:
             lines.append(f"    if {self._const(level.usual, 'usual')}.issuperset(map(type, objects)):")
             lines.append(f"        return quick_{level.number}(objects, run, frame)")
-        return [*lines, "    started = clock()"] if self._timed else lines
+        lines += ["    started = clock()"] if self._timed else []
+        return [*lines, *_bound(level)]
 
     def _write_level_of_columns(self, level: LevelPlan, columns: list[FieldPlan]) -> None:
         """Write a level that is done at once where nothing in it waits or is odd, and what it leaves else."""
@@ -106,18 +107,19 @@ class SourceWriter:
         state = self._state(columns)
         lines = self._head(level)
         for plan in columns:
-            lines += self._raw_column(plan)
+            lines += self._raw_column(level, plan)
         for plan in columns:
             lines += self._begun_column(level, plan)
         end = self._end(level, columns)
         if level.usual:
-            self._parts.append("\n".join([f"def end_{n}({state}):", *end]))
+            self._parts.append("\n".join([f"def end_{n}({state}):", *_bound(level), *end]))
             end = [f"    return end_{n}({state})"]
-        rest = [f"async def rest_{n}({state}):", *self._awaited_columns(columns)]
+        rest = [f"async def rest_{n}({state}):", *_bound(level), *self._awaited_columns(columns)]
         slow = self._slow(level, columns)
         rest += self._rows_of(level, columns, "    ", slow and f"await {slow}")
         given = ", ".join(["objects", *names])
-        self._parts.append(f"def rows_{n}({given}):\n    return {self._rows(level, columns)}")
+        if not level.is_single:
+            self._parts.append(f"def rows_{n}({given}):\n    return {self._rows(level, columns)}")
         self._parts += ["\n".join([*lines, *end]), "\n".join(rest)]
 
     def _end(self, level: LevelPlan, columns: list[FieldPlan]) -> list[str]:
@@ -143,7 +145,7 @@ class SourceWriter:
         """Write the return of a level's rows; with `slow` a leaf of it may be odd."""
         note = self._note(level, indent)
         given = ", ".join(["objects", *(f"c{plan.order}" for plan in columns)])
-        work = f"rows_{level.number}({given})"
+        work = self._rows(level, columns) if level.is_single else f"rows_{level.number}({given})"
         if not slow:
             return [f"{indent}rows = {work}", *note, f"{indent}return rows"]
         return [
@@ -163,9 +165,8 @@ class SourceWriter:
 
     def _write_quick_level(self, level: LevelPlan, _: list[FieldPlan], known: Known) -> None:
         row = self._row(level, known)
-        self._parts.append(
-            f"def quick_{level.number}(objects, run, frame):\n    return [{row} for o in objects]"
-        )
+        lines = [f"def quick_{level.number}(objects, run, frame):", *_bound(level)]
+        self._parts.append("\n".join([*lines, f"    return {_of_each(level, row, [])}"]))
         if level.is_keyed:
             lines = [
                 f"def quick_by_key_{level.number}(rows, objects):",
@@ -177,16 +178,16 @@ class SourceWriter:
         """Write a level whose relations' rows are looked up by key where they stand in the row."""
         n, by_key = level.number, [plan for plan in columns if _is_keyed(plan, known)]
         others = [plan for plan in columns if plan not in by_key]
-        lines = [f"def quick_{n}(objects, run, frame):"]
+        lines = [f"def quick_{n}(objects, run, frame):", *_bound(level)]
         for plan in columns:
-            lines += self._raw_column(plan)
+            lines += self._raw_column(level, plan)
         for plan in others:
             lines += self._begun_column(level, plan)
         ready = [" is ".join([*(f"r{plan.order}.__class__" for plan in by_key), "dict"])] if by_key else []
         if others:
             ready.append(" is ".join([*(f"c{plan.order}.__class__" for plan in others), "list"]))
         values = {plan.order: f"r{plan.order}[o.{plan.attribute}]" for plan in by_key}
-        rows = f"[{self._row(level, known, values)} {_loop(others)}]"
+        rows = _of_each(level, self._row(level, known, values), others)
         lines.append(f"    if {' and '.join(ready)}:")
         lines += ["        try:", f"            return {rows}"]
         lines += ["        except Exception:", "            pass"]
@@ -195,7 +196,7 @@ class SourceWriter:
         lines.append(f"    return end_{n}({self._state(columns)})")
         self._parts.append("\n".join(lines))
 
-    def _raw_column(self, plan: FieldPlan) -> list[str]:
+    def _raw_column(self, level: LevelPlan, plan: FieldPlan) -> list[str]:
         me, column = self._const(plan, "field"), f"r{plan.order}"
         if plan.kind == RESOLVER:
             return [f"    {column} = call({me}, objects, run, frame)"]
@@ -204,14 +205,14 @@ class SourceWriter:
             keys = f"k{plan.order}"
             return [
                 "    try:",
-                f"        {keys} = [{key} for o in objects]",
+                f"        {keys} = {_of_each(level, key, [])}",
                 "    except Exception:",
                 f"        {keys} = None",
                 f"    {column} = ask({me}, {keys}, objects, run, frame)",
             ]
         return [
             "    try:",
-            f"        {column} = [{self._access(plan)} for o in objects]",
+            f"        {column} = {_of_each(level, self._access(plan), [])}",
             "    except Exception:",
             f"        {column} = read({me}, objects)",
         ]
@@ -263,11 +264,11 @@ class SourceWriter:
                 classes = known.get(plan.attribute or "", frozenset())
                 written.append(self._leaves.known(plan.output, self._access(plan), classes))
             else:
-                written.append(values.get(plan.order, f"v{plan.order}"))
+                written.append(values.get(plan.order, _value_of(level, plan)))
         return f"{self._const(row_class(tuple(level.by_key)), 'Row')}({', '.join(written)})"
 
     def _rows(self, level: LevelPlan, columns: list[FieldPlan]) -> str:
-        return f"[{self._row(level)} {_loop(columns, with_objects=not columns or _has_leaves(level))}]"
+        return _of_each(level, self._row(level), columns, with_objects=not columns or _has_leaves(level))
 
     def _access(self, plan: FieldPlan) -> str:
         if plan.attribute is not None:
@@ -300,12 +301,26 @@ def _has_leaves(level: LevelPlan) -> bool:
     return any(is_simple(plan) and plan.kind != TYPENAME for plan in level.fields)
 
 
-def _loop(columns: list[FieldPlan], *, with_objects: bool = True) -> str:
-    """Write the loop over the objects of a level and the values of its columns."""
-    values = [*(["o"] if with_objects else []), *(f"v{plan.order}" for plan in columns)]
+def _of_each(
+    level: LevelPlan, expression: str, columns: list[FieldPlan], *, with_objects: bool = True
+) -> str:
+    """Write the list of an expression of each object `o` of a level and of the values of its columns."""
+    if level.is_single:
+        return f"[{expression}]"
+    values = [*(["o"] if with_objects else []), *(_value_of(level, plan) for plan in columns)]
     lists = [*(["objects"] if with_objects else []), *(f"c{plan.order}" for plan in columns)]
     given = ", ".join(lists)
-    return f"for {', '.join(values)} in {given if len(lists) == 1 else f'zip({given})'}"
+    return f"[{expression} for {', '.join(values)} in {given if len(lists) == 1 else f'zip({given})'}]"
+
+
+def _value_of(level: LevelPlan, plan: FieldPlan) -> str:
+    """Write the value of a column for an object."""
+    return f"c{plan.order}[0]" if level.is_single else f"v{plan.order}"
+
+
+def _bound(level: LevelPlan) -> list[str]:
+    """Name the object of a level that has but one."""
+    return ["    (o,) = objects"] if level.is_single else []
 
 
 def _is_keyed(plan: FieldPlan, known: Known) -> bool:

@@ -177,7 +177,7 @@ class Compiler:
         ).grouped_field_set
         serial = self._operation.operation is OperationType.MUTATION
         parts = [{key: details} for key, details in grouped.items()] if serial else [dict(grouped)]
-        steps = [self._level(root_type, part) for part in parts]
+        steps = [self._level(root_type, part, is_single=True) for part in parts]
         root = self._merged(root_type, steps) if len(steps) != 1 else steps[0]
         if self._mark:
             for level in self._levels:
@@ -208,17 +208,19 @@ class Compiler:
             root.by_key[plan.key] = plan
         return root
 
-    def _level(self, type_: GraphQLObjectType, grouped: Mapping[str, list[FieldDetails]]) -> LevelPlan:
+    def _level(
+        self, type_: GraphQLObjectType, grouped: Mapping[str, list[FieldDetails]], *, is_single: bool
+    ) -> LevelPlan:
         if len(self._levels) >= MAX_LEVELS:
             raise UnsupportedError(f"more than {MAX_LEVELS} levels")
-        level = LevelPlan(len(self._levels), type_)
+        level = LevelPlan(len(self._levels), type_, is_single=is_single)
         self._levels.append(level)
         for key, details in grouped.items():
             name = details[0].node.name.value
             definition = self._schema.get_field(type_, name)
             if definition is None:
                 raise UnsupportedError(f"unknown field {type_.name}.{name}")
-            plan = self._field(key, len(level.fields), type_, definition, details)
+            plan = self._field(key, level, definition, details)
             level.fields.append(plan)
             level.by_key[key] = plan
         level.is_flat = all(_is_leaf_read(plan) for plan in level.fields)
@@ -233,12 +235,11 @@ class Compiler:
     def _field(
         self,
         key: str,
-        order: int,
-        parent: GraphQLObjectType,
+        level: LevelPlan,
         definition: GraphQLField,
         details: list[FieldDetails],
     ) -> FieldPlan:
-        node = details[0].node
+        node, parent = details[0].node, level.type
         name = node.name.value
         own: Any = definition.extensions.get("strawberry-definition")
         kind, attribute, get = self._reading(name, definition, own)
@@ -251,7 +252,7 @@ class Compiler:
             definition = _with_default_resolver(definition)
         plan = FieldPlan(
             key=key,
-            order=order,
+            order=len(level.fields),
             kind=kind,
             parent=parent,
             definition=definition,
@@ -270,7 +271,8 @@ class Compiler:
         if kind == RESOLVER:
             plan.direct = direct_call(own, definition, self._strawberry.config)
             plan.wants_info = plan.direct is None or wants_info(own)
-        self._children(plan)
+        is_single = level.is_single and kind != BATCH and not plan.list_depth
+        self._children(plan, is_single=is_single)
         plan.shared = kind == BATCH and all(level.pure for level in plan.levels.values())
         if plan.shared and plan.only_level is not None and not plan.list_depth:
             plan.only_level.is_keyed = plan.only_level.is_flat
@@ -297,7 +299,7 @@ class Compiler:
 
         return read
 
-    def _children(self, plan: FieldPlan) -> None:
+    def _children(self, plan: FieldPlan, *, is_single: bool) -> None:
         if is_leaf_type(plan.named):
             return
         named: Any = plan.named
@@ -306,7 +308,7 @@ class Compiler:
             grouped = collect_subfields(
                 self._schema, self._details, self._values, self._operation, type_, plan.details
             ).grouped_field_set
-            plan.levels[type_.name] = self._level(type_, grouped)
+            plan.levels[type_.name] = self._level(type_, grouped, is_single=is_single)
         if isinstance(named, GraphQLObjectType):
             plan.only_level = plan.levels[named.name]
 

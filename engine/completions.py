@@ -12,7 +12,7 @@ from engine.frames import LISTS as LISTS_KIND
 from engine.frames import SAME
 from engine.markers import Rest
 from engine.plan import Column, FieldPlan, Frame, LevelPlan
-from engine.runtime import Run, begin, begin_quick, complete_column
+from engine.runtime import Run, begin_plain, begin_quick, complete_column
 from engine.vetting import LISTS
 
 Completion = Callable[[Column, Run, Frame], Column | Rest]
@@ -34,7 +34,7 @@ def _any(plan: FieldPlan) -> Completion:
 
 
 def _objects(plan: FieldPlan, child: LevelPlan) -> Completion:
-    fits = plan.fits
+    fits, is_async = plan.fits, child.is_async
 
     def complete(column: Column, run: Run, frame: Frame) -> Column | Rest:
         below: Frame = [frame, SAME, None, None]
@@ -42,13 +42,13 @@ def _objects(plan: FieldPlan, child: LevelPlan) -> Completion:
             return begin_quick(child, column, run, below)
         if not fits.issuperset(map(type, column)):
             return Rest(complete_column, plan, column, run, frame)
-        return begin(child, column, run, below)
+        return child.run(column, run, below) if is_async else begin_plain(child, column, run, below)
 
     return complete
 
 
 def _lists(plan: FieldPlan, child: LevelPlan) -> Completion:
-    fits = plan.fits
+    fits, is_async = plan.fits, child.is_async
 
     def complete(column: Column, run: Run, frame: Frame) -> Column | Rest:
         if not LISTS.issuperset(map(type, column)):
@@ -59,7 +59,7 @@ def _lists(plan: FieldPlan, child: LevelPlan) -> Completion:
         if child.quick is not None and child.usual.issuperset(map(type, objects)):
             rows = begin_quick(child, objects, run, below)
         elif fits.issuperset(map(type, objects)):
-            rows = begin(child, objects, run, below)
+            rows = child.run(objects, run, below) if is_async else begin_plain(child, objects, run, below)
         else:
             return Rest(complete_column, plan, column, run, frame)
         if isinstance(rows, Rest):

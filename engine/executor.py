@@ -89,7 +89,7 @@ class Engine:
         self._compile_after = compile_after
         self._shared = shared
         self._versions = versions
-        self._language = language
+        self._language = language or (lambda _context: None)
         self._format = format_error or (lambda error: error.formatted)
 
     # -- documents -------------------------------------------------------------------------------------------
@@ -292,7 +292,8 @@ class Engine:
         if isinstance(plan, str):
             core = (prepared, operation, variables, context, root, extensions, plan, explain)
             return Rest(self._run_core, *core)
-        scope = self._scope(context)
+        versions = self._versions
+        scope = None if versions is None else RequestScope(versions(context), self._language(context))
         run = Run(plan, coerced, context, root, extensions, scope)
         if explain:
             return Rest(self._explained, operation, run)
@@ -300,17 +301,12 @@ class Engine:
             return self._kept(prepared, operation, run, scope)
         return self._run(run)
 
-    def _scope(self, context: Any) -> RequestScope | None:
-        if self._versions is None:
-            return None
-        language = self._language(context) if self._language is not None else None
-        return RequestScope(self._versions(context), language)
-
     def _run(self, run: Run) -> Result | Rest:
         plan = run.plan
         if len(plan.steps) != 1:
             return Rest(self._run_steps, run)
-        rows = begin(plan.root, [run.root], run, None)
+        root = plan.root
+        rows = root.run([run.root], run, None) if root.is_async else begin(root, [run.root], run, None)
         if run.failures or isinstance(rows, Rest):
             return Rest(self._finish, run, rows)
         return Result(rows[0], policy=plan.policy, _format=self._format)

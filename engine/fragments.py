@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple
+from typing import Any
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from engine.frames import SUBSET
 from engine.keys import UnfreezableError, freeze
@@ -26,7 +26,7 @@ _MAX_GENERATIONS = 2
 _EMPTY: dict[Any, Raw] = {}
 
 
-class RequestScope(NamedTuple):
+class RequestScope(Struct, frozen=True, gc=False):
     """What of a request decides which stored values it may see."""
 
     snapshot: Hashable

@@ -100,6 +100,8 @@ class LevelPlan:
     """Whether a field is more than a leaf read from its object, or a cache stands in front."""
     is_flat: bool = False
     """Whether every field is a leaf read from its object: `plain_run` then raises for the unusual."""
+    is_single: bool = False
+    """Whether it always has one object: no list and no relation is above it."""
     suspends: bool = False
     pure: bool = True
     """Whether nothing at or below this level calls a resolver."""
