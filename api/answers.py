@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
@@ -18,10 +17,6 @@ from engine.responses import ResponseCache, StoredResponse
 
 _CONTENT_TYPES: Final = {kind: f"{kind}; charset=utf-8".encode() for kind in (GRAPHQL_RESPONSE, JSON)}
 _VARY: Final = (b"vary", b"accept, accept-encoding, accept-language, origin")
-# The answer to a POST is no document and kept by nobody: `Vary` and policies for documents say nothing of it.
-_USUAL_FIELDS: Final = {
-    kind: (NO_SNIFFING, (b"content-type", value)) for kind, value in _CONTENT_TYPES.items()
-}
 _OK: Final = 200
 _BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
@@ -37,21 +32,16 @@ class Answer(Struct, frozen=True):
     stored: StoredResponse | None = None
 
 
-def usual_fields(kind: MediaType) -> Sequence[tuple[bytes, bytes]]:
-    """Give the headers that every usual answer of a media type has, whatever its size and request."""
-    return _USUAL_FIELDS[kind]
+def named(request_id: str) -> tuple[bytes, bytes]:
+    """Give the header that tells a client the id of its request."""
+    return b"x-request-id", request_id.encode("ascii")
 
 
 def head_of(answer: Answer, exchange: Exchange, cors: Cors, coding: Encoding, size: int) -> Headers:
-    """Make the headers of an answer whose body has `size` bytes in its content coding."""
-    request_id = exchange.request_id.encode("ascii")
+    """Make the headers of an answer whose body has `size` bytes in its content coding, but for its id."""
     if _is_usual(answer, exchange):
-        fields = [(b"x-request-id", request_id), *_USUAL_FIELDS[exchange.media_type]]
-        if coding:
-            fields.append((b"content-encoding", coding.encode()))
-        fields.append((b"content-length", b"%d" % size))
-        return fields
-    headers: Headers = [(b"x-request-id", request_id), _VARY, *SECURITY_HEADERS]
+        return usual_head(exchange.media_type, coding, size)
+    headers: Headers = [_VARY, *SECURITY_HEADERS]
     headers += answer.headers
     if exchange.origin is not None:
         headers += cors.headers(exchange.origin)
@@ -64,8 +54,19 @@ def head_of(answer: Answer, exchange: Exchange, cors: Cors, coding: Encoding, si
     return headers
 
 
+@lru_cache(maxsize=4096)
+def usual_head(kind: MediaType, coding: Encoding, size: int) -> Headers:
+    """Give the headers of a POST's usual answer; one list for all that are alike, not to be changed."""
+    coded = [(b"content-encoding", coding.encode())] if coding else []
+    return [NO_SNIFFING, (b"content-type", _CONTENT_TYPES[kind]), *coded, (b"content-length", b"%d" % size)]
+
+
 def _is_usual(answer: Answer, exchange: Exchange) -> bool:
-    """Tell whether a POST from no other origin went well: all other answers have headers of their own."""
+    """Tell whether a POST from no other origin went well.
+
+    Its answer is no document and kept by nobody: `Vary` and policies for documents would say nothing. All
+    other answers have headers of their own.
+    """
     return answer.status == _OK and not answer.headers and exchange.origin is None
 
 
@@ -73,16 +74,16 @@ def header_lines(answer: Answer, exchange: Exchange, cors: Cors, coding: Encodin
     """Write the headers of an answer behind its request id, and the empty line after them."""
     if _is_usual(answer, exchange):
         return _usual_lines(exchange.media_type, coding, size)
-    fields = head_of(answer, exchange, cors, coding, size)[1:]
-    return b"".join([*(b"%b: %b\r\n" % pair for pair in fields), b"\r\n"])
+    return _lines(head_of(answer, exchange, cors, coding, size))
 
 
 @lru_cache(maxsize=4096)
 def _usual_lines(kind: MediaType, coding: Encoding, size: int) -> bytes:
-    lines = [b"%b: %b\r\n" % pair for pair in _USUAL_FIELDS[kind]]
-    if coding:
-        lines.append(b"content-encoding: %b\r\n" % coding.encode())
-    return b"".join([*lines, b"content-length: %d\r\n\r\n" % size])
+    return _lines(usual_head(kind, coding, size))
+
+
+def _lines(fields: Headers) -> bytes:
+    return b"".join([*(b"%b: %b\r\n" % pair for pair in fields), b"\r\n"])
 
 
 def message(status: int, request_id: str, first: bytes, lines: bytes, body: bytes) -> bytes:

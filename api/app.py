@@ -50,6 +50,7 @@ from api.websocket import GraphQLOverWebSocket, LiveLimits
 from domain.access import Viewer
 from engine.responses import ResponseCache, SharedStore
 from loaders.catalogue import Catalogue
+from loaders.catalogue_snapshot import CatalogueSnapshot
 from notifications.channels.sms import DevelopmentSms
 from notifications.live import LiveHub
 from operations.media import Attachments
@@ -87,6 +88,8 @@ class Application:
         self._metrics = Metrics()
         self._proxies = networks(settings.trusted_proxies)
         self._hub: LiveHub | None = None
+        self._seen: tuple[CatalogueSnapshot | None, Hashable] = None, None
+        """The snapshot that was served when it was last asked for, and its versions."""
         shared = self._shared_answers(schema) if settings.shared_responses else None
         preparer = make_preparer(settings, schema, self._metrics.error, shared)
         only = settings.trusted_documents_only
@@ -103,14 +106,10 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection of any protocol."""
         current_scope.set(scope)
-        kind = scope["type"]
-        if (
-            kind == "http"
-            and scope["path"] == GRAPHQL_PATH
-            and not (self._graphiql and self._wants_page(scope))
-        ):
+        kind, is_graphql = scope["type"], scope.get("path") == GRAPHQL_PATH
+        if kind == "http" and is_graphql and (self._graphiql is None or not self._wants_page(scope)):
             await self.direct(scope, receive, send)
-        elif kind == "websocket" and scope["path"] == GRAPHQL_PATH:
+        elif kind == "websocket" and is_graphql:
             await self._websocket(scope, receive, send)
         elif kind != "http":
             await self._starlette(scope, receive, send)
@@ -137,7 +136,10 @@ class Application:
 
     def _versions(self) -> Hashable:
         resources = self._resources
-        return None if resources is None else versions_of(resources.catalogue.current)
+        current = None if resources is None else resources.catalogue.current
+        if current is not self._seen[0]:
+            self._seen = current, versions_of(current)
+        return self._seen[1]
 
     def _build_websocket(self, lookup: Lookup) -> GraphQLOverWebSocket:
         settings = self._settings

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from copy import copy
 from http import HTTPStatus
+from itertools import count
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from api.answers import Answer, coding_at_hand, head_of, header_lines, message
+from api.answers import Answer, coding_at_hand, head_of, header_lines, message, named
+from api.client_address import current_scope
 from api.documents import BoundedCache
 from api.eager import Resumed
 from api.exchange import Exchange, Headers, Message, Receive, Scope, Send, new_request_id
@@ -41,6 +43,9 @@ _UNUSUAL: Final = frozenset(
 
 HeadKey = bytes | tuple[tuple[bytes, bytes], ...]
 """The bytes of a head, or its headers as ASGI gives them."""
+RequestKey = bytes | tuple[int, bytes]
+"""The bytes of a request, or the number of its head and its body."""
+_NUMBERS = count()
 
 
 class Head(Struct, eq=False):
@@ -52,18 +57,24 @@ class Head(Struct, eq=False):
     exchange: Exchange
     content_length: int
     coding: Encoding
+    number: int = field(default_factory=_NUMBERS.__next__)
     uses: int = 0
 
 
 class Reply(ReadyAnswer):
-    """What is remembered of a request that was given a stored answer: all but the answer's body."""
+    """What is remembered of a request that was given a stored answer: all but the answer's body.
 
-    __slots__ = ("coding", "lines")
+    `head` are its headers behind the request id, as lines for the socket or as ASGI takes them.
+    """
 
-    def __init__(self, stored: StoredResponse, operation: str | None, coding: Encoding, lines: bytes) -> None:
+    __slots__ = ("coding", "head")
+
+    def __init__(
+        self, stored: StoredResponse, operation: str | None, coding: Encoding, head: bytes | Headers
+    ) -> None:
         super().__init__(stored, operation)
         self.coding = coding
-        self.lines = lines
+        self.head: Any = head
 
 
 class DirectAnswers:
@@ -73,9 +84,8 @@ class DirectAnswers:
         self._graphql = graphql
         self._heads: BoundedCache[Head] = BoundedCache(_MAX_HEADS, _MAX_HEAD_BYTES)
         self._peek = self._heads.peek
-        self._replies: dict[bytes, Reply] = {}
-        """By all bytes of a request, the oldest first: few objects, because each is a miss of the processor's
-        cache."""
+        self._replies: dict[RequestKey, Reply] = {}
+        """By all that a request says, the oldest first."""
         self._reply_to = self._replies.get
         self._reply_bytes = 0
 
@@ -118,8 +128,14 @@ class DirectAnswers:
         None where there is none. `started` is on `perf_counter`, `first` the server's own header lines.
         """
         reply = self._reply_to(request)
-        if reply is None:
+        found = None if reply is None else self._given(reply, started)
+        if reply is None or found is None:
             return None
+        request_id, body = found
+        return message(200, request_id, first, reply.head, body)
+
+    def _given(self, reply: Reply, started: float) -> tuple[str, bytes] | None:
+        """Give the id of a request and the body of its stored answer; count the request."""
         graphql = self._graphql
         ready = graphql.ready
         if ready is None or (stored := ready.given(reply)) is None:
@@ -127,12 +143,11 @@ class DirectAnswers:
         body = stored.codings.get(reply.coding) if reply.coding else stored.body
         if body is None:
             return None
-        operation, request_id = reply.operation, new_request_id()
-        seconds = perf_counter() - started
-        graphql.metrics.answered(operation, "ok", seconds)
+        request_id, seconds = new_request_id(), perf_counter() - started
+        graphql.metrics.answered(reply.operation, "ok", seconds)
         if graphql.is_logged("ok"):
-            graphql.log(request_id, operation, Answer(200, stored.body, "ok"), seconds)
-        return message(200, request_id, first, reply.lines, body)
+            graphql.log(request_id, reply.operation, Answer(200, stored.body, "ok"), seconds)
+        return request_id, body
 
     def write(self, head: Head, answer: Answer, request: bytes, started: float, first: bytes) -> bytes | None:
         """Give the bytes for the socket and count the request; None where a large body must be compressed.
@@ -149,15 +164,15 @@ class DirectAnswers:
             self._remember(request, Reply(answer.stored, exchange.operation_name, coding, lines))
         return message(answer.status, exchange.request_id, first, lines, body)
 
-    def _remember(self, request: bytes, reply: Reply) -> None:
+    def _remember(self, request: RequestKey, reply: Reply) -> None:
         replies = self._replies
         if request not in replies:
-            self._reply_bytes += len(request) + _REPLY_BYTES
+            self._reply_bytes += _size(request)
         replies[request] = reply
         while self._reply_bytes > _MAX_REPLY_BYTES:
             oldest = next(iter(replies))
             del replies[oldest]
-            self._reply_bytes -= len(oldest) + _REPLY_BYTES
+            self._reply_bytes -= _size(oldest)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Be the ASGI application at `/graphql`: plain requests here, all others in the ordinary way."""
@@ -168,11 +183,21 @@ class DirectAnswers:
             if head is None:
                 self.learn(key, scope["headers"])
         if head is None:
+            current_scope.set(scope)
             await self._graphql(scope, receive, send)
             return
         started = perf_counter()
         message = await receive()
         body = message.get("body", b"")
+        request = (head.number, body)
+        reply = self._reply_to(request)
+        if reply is not None and (given := self._given(reply, started)) is not None:
+            request_id, body = given
+            fields = [named(request_id), *reply.head]
+            await send({"type": "http.response.start", "status": 200, "headers": fields})
+            await send({"type": "http.response.body", "body": body})
+            return
+        current_scope.set(scope)
         answer = None
         if len(body) == head.content_length and message["type"] == "http.request":
             answer = self.answer(head, body)
@@ -180,12 +205,21 @@ class DirectAnswers:
             await self._graphql(scope, _again(message, receive), send)
             return
         if answer.__class__ is Answer and (found := self._counted(head, answer, started)) is not None:
-            coding, body = found
-            fields = head_of(answer, head.exchange, self._graphql.cors, coding, len(body))
-            await send({"type": "http.response.start", "status": answer.status, "headers": fields})
-            await send({"type": "http.response.body", "body": body})
+            await self._send(head, answer, found, request, send)
             return
         await self.finish(detached(head), answer, started, scope, receive, send)
+
+    async def _send(
+        self, head: Head, answer: Answer, coded: tuple[Encoding, bytes], request: RequestKey, send: Send
+    ) -> None:
+        """Send an answer, and remember it where it is a stored one."""
+        exchange, (coding, body) = head.exchange, coded
+        head_fields = head_of(answer, exchange, self._graphql.cors, coding, len(body))
+        if answer.stored is not None and answer.status == HTTPStatus.OK:
+            self._remember(request, Reply(answer.stored, exchange.operation_name, coding, head_fields))
+        fields = [named(exchange.request_id), *head_fields]
+        await send({"type": "http.response.start", "status": answer.status, "headers": fields})
+        await send({"type": "http.response.body", "body": body})
 
     def _counted(self, head: Head, answer: Answer, started: float) -> tuple[Encoding, bytes] | None:
         graphql, exchange = self._graphql, head.exchange
@@ -210,6 +244,10 @@ class DirectAnswers:
         graphql = self._graphql
         work = _given(answer) if isinstance(answer, Answer) else graphql.unless_gone(answer, receive)
         await graphql.finish(exchange, work, started, send)
+
+
+def _size(request: RequestKey) -> int:
+    return _REPLY_BYTES + len(request if isinstance(request, bytes) else request[1])
 
 
 def detached(head: Head) -> Exchange:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
@@ -35,40 +35,38 @@ Value = TypeVar("Value")
 class BoundedCache(Generic[Value]):
     """Keep the most recently used values within a number of entries and a sum of sizes."""
 
-    __slots__ = ("_entries", "_max_entries", "_max_size", "_size")
+    __slots__ = ("_entries", "_max_entries", "_max_size", "_size", "_sizes", "peek")
 
     def __init__(self, max_entries: int, max_size: int) -> None:
-        self._entries: OrderedDict[object, tuple[Value, int]] = OrderedDict()
+        self._entries: OrderedDict[object, Value] = OrderedDict()
+        self._sizes: dict[object, int] = {}
         self._max_entries = max_entries
         self._max_size = max_size
         self._size = 0
+        self.peek: Callable[[object], Value | None] = self._entries.get
+        """Gives the value without marking it as used; None when it is not there."""
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def get(self, key: object) -> Value | None:
         """Give the value and mark it as used; None when it is not there."""
-        entry = self._entries.get(key)
-        if entry is None:
-            return None
-        self._entries.move_to_end(key)
-        return entry[0]
-
-    def peek(self, key: object) -> Value | None:
-        """Give the value without marking it as used; None when it is not there."""
-        entry = self._entries.get(key)
-        return None if entry is None else entry[0]
+        value = self._entries.get(key)
+        if value is not None:
+            self._entries.move_to_end(key)
+        return value
 
     def put(self, key: object, value: Value, size: int) -> None:
         """Keep a value of the given size and drop the least recently used; one too large is not kept."""
         if size > self._max_size:
             return
-        old = self._entries.pop(key, None)
-        self._size += size - (old[1] if old else 0)
-        self._entries[key] = (value, size)
+        self._size += size - self._sizes.get(key, 0)
+        self._entries[key] = value
+        self._entries.move_to_end(key)
+        self._sizes[key] = size
         while len(self._entries) > self._max_entries or self._size > self._max_size:
-            _, (_, dropped) = self._entries.popitem(last=False)
-            self._size -= dropped
+            oldest, _ = self._entries.popitem(last=False)
+            self._size -= self._sizes.pop(oldest)
 
 
 def document_hash(text: str) -> str:

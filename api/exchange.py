@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import re
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
+from itertools import chain, count, cycle, repeat
+from operator import add
 from typing import Any, Final
 
 from api.errors import RequestError
@@ -26,8 +27,6 @@ SECURITY_HEADERS: Final[Headers] = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
-_PROCESS: Final = secrets.token_hex(6)
-_COUNTER = itertools.count(1)
 
 
 class ClientGoneError(Exception):
@@ -41,9 +40,13 @@ def request_id_from(given: str | None) -> str:
     return new_request_id()
 
 
-def new_request_id() -> str:
-    """Make a request id that no other request has."""
-    return f"{_PROCESS}-{next(_COUNTER):x}"
+# Numbers in hexadecimal, of which only one in 256 has to be written.
+_STARTS = map(f"{secrets.token_hex(6)}-{{:x}}".format, count())
+_ENDS = cycle([f"{number:02x}" for number in range(256)])
+new_request_id: Final[Callable[[], str]] = map(
+    add, chain.from_iterable(map(repeat, _STARTS, repeat(256))), _ENDS
+).__next__
+"""Makes a request id that no other request has; may be called by any thread."""
 
 
 class Exchange:

@@ -21,7 +21,7 @@ import orjson
 import structlog
 from msgspec import Struct
 
-from api.answers import Answer, coded, head_of, not_modified
+from api.answers import Answer, coded, head_of, named, not_modified
 from api.cors import Cors
 from api.eager import Resumed
 from api.errors import INTERNAL_ERROR, RequestError, request_error_body
@@ -107,7 +107,7 @@ class GraphQLOverHTTP:
         try:
             answer = await work
             coding, body = await coded(answer, exchange.accept_encoding, self.responses)
-            head = head_of(answer, exchange, self.cors, coding, len(body))
+            head = [named(exchange.request_id), *head_of(answer, exchange, self.cors, coding, len(body))]
             await send({"type": "http.response.start", "status": answer.status, "headers": head})
             await send({"type": "http.response.body", "body": body})
         except ClientGoneError:

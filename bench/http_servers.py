@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.answers import usual_fields
+from api.answers import named, usual_head
 from api.app import create_app
 from api.documents import TrustedDocuments, document_hash
 from api.logs import configure_logging
@@ -132,8 +132,7 @@ def floor(body: bytes) -> object:
 
 def bare_callable(body: bytes) -> object:
     """Make an ASGI application that does nothing but send the house's headers and its ready answer."""
-    fields = [(b"x-request-id", b"0123456789ab-1"), *usual_fields(GRAPHQL_RESPONSE)]
-    fields.append((b"content-length", b"%d" % len(body)))
+    fields = [named("0123456789ab-100"), *usual_head(GRAPHQL_RESPONSE, "", len(body))]
 
     async def send_ready(_scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -145,10 +144,10 @@ def bare_callable(body: bytes) -> object:
 
 def bare_protocol(body: bytes) -> type[HttpToolsProtocol]:
     """Make a protocol class that answers whatever comes by the same ready bytes."""
-    fields = [(b"date", b"Sat, 28 Nov 2026 00:00:00 GMT"), *usual_fields(GRAPHQL_RESPONSE)]
-    lines = b"".join(b"%b: %b\r\n" % pair for pair in fields)
-    ready = b"HTTP/1.1 200 OK\r\nx-request-id: 0123456789ab-1\r\n%bcontent-length: %d\r\n\r\n%b"
-    answer = ready % (lines, len(body), body)
+    fields = [named("0123456789ab-100"), (b"date", b"Sat, 28 Nov 2026 00:00:00 GMT")]
+    fields += usual_head(GRAPHQL_RESPONSE, "", len(body))
+    head = b"".join(b"%b: %b\r\n" % pair for pair in fields)
+    answer = b"HTTP/1.1 200 OK\r\n%b\r\n%b" % (head, body)
 
     class Bare(HttpToolsProtocol):
         def data_received(self, data: bytes) -> None:
