@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
-from api.answers import Answer, coding_at_hand, head_of, header_lines, message, named
+from api.answers import OPENING, Answer, coding_at_hand, head_of, header_lines, message, named
 from api.client_address import current_scope
 from api.documents import BoundedCache
 from api.eager import Resumed
@@ -132,7 +132,7 @@ class DirectAnswers:
         if reply is None or found is None:
             return None
         request_id, body = found
-        return message(200, request_id, first, reply.head, body)
+        return b"".join((OPENING, request_id.encode("ascii"), b"\r\n", first, reply.head, body))
 
     def _given(self, reply: Reply, started: float) -> tuple[str, bytes] | None:
         """Give the id of a request and the body of its stored answer; count the request."""

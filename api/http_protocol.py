@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.answers import Answer
 from api.direct import MAX_HEAD, DirectAnswers, Head, detached
+from api.exchange import Headers
 
 _POST: Final = b"POST /graphql HTTP/1.1\r\n"
 _MAX_KNOWN: Final = 8
@@ -44,17 +45,15 @@ class GraphQLProtocol(HttpToolsProtocol):
         """Answer at once what can be; hand the rest to the parser."""
         direct = self._direct
         if direct is not None and self._is_between and self._is_idle():
-            started, lines = perf_counter(), self._server_lines()
+            started = perf_counter()
+            headers = self.server_state.default_headers
+            lines = _LINES[1] if _LINES[0] is headers else _write_lines(headers)
             answer = direct.reply(data, started, lines)
             if answer is None:
-                known = self._known.get(len(data))
-                if known is None or not data.startswith(known[0]):
-                    known = self._recognise(direct, data)
-                if known is not None:
-                    answer = self._answer(direct, known, data, started, lines)
+                answer = self._answer(direct, data, started, lines)
+            if answer:
+                self._write(answer, started)
             if answer is not None:
-                if answer:
-                    self._write(answer, started)
                 return
         super().data_received(data)
         self._new_head = None
@@ -84,16 +83,20 @@ class GraphQLProtocol(HttpToolsProtocol):
             and (limit is None or (len(self.connections) < limit and len(self.tasks) < limit))
         )
 
-    def _answer(
-        self, direct: DirectAnswers, known: Known, data: bytes, started: float, lines: bytes
-    ) -> bytes | None:
-        """Give an answer; what waits goes on in the ordinary way and gives none yet, None is nobody's."""
+    def _answer(self, direct: DirectAnswers, data: bytes, started: float, lines: bytes) -> bytes | None:
+        """Run a request and write its answer: none yet for what has to wait, None for what is not plain."""
+        known = self._known.get(len(data))
+        if known is None or not data.startswith(known[0]):
+            known = self._recognise(direct, data)
+        if known is None:
+            return None
         start, head = known
         answer = direct.answer(head, data[len(start) :])
         if answer is None:
             return None
         if answer.__class__ is Answer and (written := direct.write(head, answer, data, started, lines)):
             return written
+        # What waits goes on as the application of an ordinary request.
         app, self.app = self.app, partial(direct.finish, detached(head), answer, started)
         try:
             super().data_received(data)
@@ -107,13 +110,6 @@ class GraphQLProtocol(HttpToolsProtocol):
         self._answered_at = started
         if self.timeout_keep_alive_task is None:
             self._watch_idleness(self.timeout_keep_alive)
-
-    def _server_lines(self) -> bytes:
-        headers = self.server_state.default_headers
-        if _LINES[0] is not headers:
-            _LINES[:] = headers, b"".join([b"%b: %b\r\n" % pair for pair in headers])
-        lines: bytes = _LINES[1]
-        return lines
 
     # --- the parser's callbacks ---------------------------------------------------------------------------
 
@@ -146,3 +142,9 @@ class GraphQLProtocol(HttpToolsProtocol):
 
     def _watch_idleness(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+
+def _write_lines(headers: Headers) -> bytes:
+    lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+    _LINES[:] = headers, lines
+    return lines

@@ -9,6 +9,8 @@ import orjson
 import pytest
 from api_harness import CANCELLED, MUTATIONS, InProcess, Surroundings
 
+from api.exchange import new_request_id
+
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"
 BODY = orjson.dumps({"query": "{ hello }"})
@@ -20,7 +22,18 @@ def test_answers_a_query(client: InProcess) -> None:
     assert answer.headers["content-type"] == f"{GRAPHQL}; charset=utf-8"
     assert answer.headers["content-length"] == str(len(answer.body))
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["vary"] == "accept, accept-encoding, accept-language, origin"
+    assert {"vary", "content-security-policy", "referrer-policy"}.isdisjoint(answer.headers)
+
+
+def test_what_is_more_than_the_answer_to_a_post_says_what_it_depends_on(client: InProcess) -> None:
+    refused = client.send("POST", body=BODY, headers={"content-type": "text/plain"})
+    got = client.send("GET", query_string="query={hello}")
+    elsewhere = client.post(BODY, origin="https://elsewhere.example")
+    assert [answer.status for answer in (refused, got, elsewhere)] == [415, 200, 200]
+    for answer in (refused, got, elsewhere):
+        assert answer.headers["vary"] == "accept, accept-encoding, accept-language, origin"
+        assert answer.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+        assert answer.headers["referrer-policy"] == "no-referrer"
 
 
 @pytest.mark.parametrize(
@@ -215,6 +228,7 @@ def test_takes_over_or_makes_the_request_id(client: InProcess) -> None:
         client.query("{ hello }", x_request_id=bad).headers["x-request-id"] for bad in ("", "a b", "x" * 65)
     ]
     assert len(set(made)) == 3
+    assert len({new_request_id() for _ in range(2_000)}) == 2_000
     assert all(identifier.isascii() and 0 < len(identifier) <= 64 for identifier in made)
 
 

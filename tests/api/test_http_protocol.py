@@ -151,6 +151,21 @@ def test_the_second_request_with_a_head_is_answered_like_the_first(
         assert "社会保障卡申领" in gzip.decompress(second[2]).decode()
 
 
+def test_requests_of_one_size_with_other_heads_are_told_apart(port: int, direct: list[bytes]) -> None:
+    wire = Wire(port)
+    for _ in range(3):
+        for accepted, coding in (("gzip", "gzip"), ("br,x", "br")):
+            request = post(LONG, None, f"accept-encoding: {accepted}")
+            assert wire.ask(request)[0][1]["content-encoding"] == coding
+    assert len(direct) == 4
+    sizes = {len(post(HELLO, {"name": "闽" * count})) for count in range(1, 21)}
+    assert len(sizes) == 20
+    for _ in range(2):
+        for count in range(1, 21):
+            answer = wire.ask(post(HELLO, {"name": "闽" * count}))[0]
+            assert orjson.loads(answer[2])["data"] == {"hello": f"你好，{'闽' * count}"}
+
+
 def test_bytes_that_come_in_pieces_or_together_are_answered_in_order(port: int, direct: list[bytes]) -> None:
     wire = Wire(port)
     names = ["甲", "乙", "丙"]
@@ -268,11 +283,10 @@ def test_the_setting_turns_it_off_and_every_request_is_counted(tmp_path: Path, d
         assert (len(direct), counted(port) - before) == (3, 4)
 
 
-def counted(port: int) -> float:
+def counted(port: int, operation: str = "Hello") -> float:
     text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
-    found = re.search(
-        r'^mintong_graphql_requests_total\{operation="Hello",outcome="ok"\} (\S+)$', text, re.MULTILINE
-    )
+    labels = rf'operation="{operation}",outcome="ok"'
+    found = re.search(rf"^mintong_graphql_requests_total\{{{labels}\}} (\S+)$", text, re.MULTILINE)
     return float(found[1]) if found else 0.0
 
 
@@ -321,37 +335,38 @@ class NoticeQuery:
         return f"{info.context.catalogue.version}: {'今日公告' * 400}"
 
 
+@pytest.mark.parametrize("through_asgi", [False, True])
 @pytest.mark.parametrize("header", ["accept-encoding: identity", "accept-encoding: gzip"])
 def test_a_stored_answer_is_found_by_the_whole_request_until_the_next_publish(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str, *, through_asgi: bool
 ) -> None:
     replies: list[bool] = []
-    reply = DirectAnswers.reply
+    given = DirectAnswers._given
 
-    def noting(self: DirectAnswers, *arguments: Any) -> bytes | None:
-        found = reply(self, *arguments)
+    def noting(self: DirectAnswers, *arguments: Any) -> tuple[str, bytes] | None:
+        found = given(self, *arguments)
         replies.append(found is not None)
         return found
 
-    monkeypatch.setattr(DirectAnswers, "reply", noting)
-    settings, surroundings = settings_for(tmp_path), Surroundings()
+    monkeypatch.setattr(DirectAnswers, "_given", noting)
+    settings, surroundings = settings_for(tmp_path, http_protocol=not through_asgi), Surroundings()
     surroundings.catalogue.current = SimpleNamespace(version=1, revision=0, categories=())
     served = application(settings, surroundings, strawberry.Schema(NoticeQuery), trusted(NOTICE))
     SEEN.clear()
     with serving(settings, served) as port:
-        wire, other = Wire(port), Wire(port)
+        wire, other, before = Wire(port), Wire(port), counted(port, "Notice")
         answers = [wire.ask(post(NOTICE, {}, header))[0] for _ in range(4)]
         answers += [wire.ask(post(NOTICE, {}, header, "origin: https://a.example"))[0]]
         answers += [other.ask(post(NOTICE, {}, header))[0]]
         assert len({body for _, _, body in answers}) == 1
         assert len({headers["x-request-id"] for _, headers, _ in answers}) == 6
         assert without_ids(answers[0]) == without_ids(answers[3]) == without_ids(answers[5])
-        # The first is parsed, the second made, the third found in the engine's cache by another way.
-        assert replies == [False, False, True, True, False, True]
-        assert SEEN == ["notice"]
+        # The first is parsed, the second found in the engine's cache; the fifth has another head.
+        assert replies == [True, True, True]
+        assert (SEEN, counted(port, "Notice") - before) == (["notice"], 6)
         surroundings.catalogue.current = SimpleNamespace(version=2, revision=0, categories=())
         changed = wire.ask(post(NOTICE, {}, header))[0]
-        assert (replies[-1], SEEN) == (False, ["notice"] * 2)
+        assert (replies[3:], SEEN) == ([False], ["notice"] * 2)
         assert changed[2] != answers[0][2]
 
 
