@@ -43,7 +43,7 @@ from api.media_files import MediaReading
 from api.metrics import CONTENT_TYPE, Metrics, render
 from api.negotiation import accepts_html
 from api.open311 import Discovery, Open311Api, Serving
-from api.ready import ReadyAnswers
+from api.ready import ReadyAnswers, one_object
 from api.resources import Resources, open_resources
 from api.views import Views
 from api.websocket import GraphQLOverWebSocket, LiveLimits
@@ -138,7 +138,7 @@ class Application:
         resources = self._resources
         current = None if resources is None else resources.catalogue.current
         if current is not self._seen[0]:
-            self._seen = current, versions_of(current)
+            self._seen = current, one_object(versions_of(current))
         return self._seen[1]
 
     def _build_websocket(self, lookup: Lookup) -> GraphQLOverWebSocket:
