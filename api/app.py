@@ -105,11 +105,12 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection of any protocol."""
-        current_scope.set(scope)
         kind, is_graphql = scope["type"], scope.get("path") == GRAPHQL_PATH
         if kind == "http" and is_graphql and (self._graphiql is None or not self._wants_page(scope)):
             await self.direct(scope, receive, send)
-        elif kind == "websocket" and is_graphql:
+            return
+        current_scope.set(scope)
+        if kind == "websocket" and is_graphql:
             await self._websocket(scope, receive, send)
         elif kind != "http":
             await self._starlette(scope, receive, send)

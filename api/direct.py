@@ -16,6 +16,7 @@ from api.documents import BoundedCache
 from api.eager import Resumed
 from api.exchange import Exchange, Headers, Message, Receive, Scope, Send, new_request_id
 from api.graphql_http import GraphQLOverHTTP
+from api.metrics import Tally
 from api.negotiation import Encoding, encoding, is_json_body, media_type
 from api.ready import ReadyAnswer
 from engine.responses import StoredResponse
@@ -67,14 +68,20 @@ class Reply(ReadyAnswer):
     `head` are its headers behind the request id, as lines for the socket or as ASGI takes them.
     """
 
-    __slots__ = ("coding", "head")
+    __slots__ = ("coding", "head", "tally")
 
     def __init__(
-        self, stored: StoredResponse, operation: str | None, coding: Encoding, head: bytes | Headers
+        self,
+        stored: StoredResponse,
+        operation: str | None,
+        coding: Encoding,
+        head: bytes | Headers,
+        tally: Tally,
     ) -> None:
         super().__init__(stored, operation)
         self.coding = coding
         self.head: Any = head
+        self.tally = tally
 
 
 class DirectAnswers:
@@ -144,7 +151,7 @@ class DirectAnswers:
         if body is None:
             return None
         request_id, seconds = new_request_id(), perf_counter() - started
-        graphql.metrics.answered(reply.operation, "ok", seconds)
+        reply.tally.add(seconds)
         if graphql.is_logged("ok"):
             graphql.log(request_id, reply.operation, Answer(200, stored.body, "ok"), seconds)
         return request_id, body
@@ -161,8 +168,14 @@ class DirectAnswers:
         exchange = head.exchange
         lines = header_lines(answer, exchange, self._graphql.cors, coding, len(body))
         if answer.stored is not None and answer.status == HTTPStatus.OK:
-            self._remember(request, Reply(answer.stored, exchange.operation_name, coding, lines))
+            self._remember(request, self._reply(answer.stored, exchange, coding, lines))
         return message(answer.status, exchange.request_id, first, lines, body)
+
+    def _reply(
+        self, stored: StoredResponse, exchange: Exchange, coding: Encoding, head: bytes | Headers
+    ) -> Reply:
+        operation = exchange.operation_name
+        return Reply(stored, operation, coding, head, self._graphql.metrics.tally(operation, "ok"))
 
     def _remember(self, request: RequestKey, reply: Reply) -> None:
         replies = self._replies
@@ -192,34 +205,34 @@ class DirectAnswers:
         request = (head.number, body)
         reply = self._reply_to(request)
         if reply is not None and (given := self._given(reply, started)) is not None:
-            request_id, body = given
+            status, (request_id, body) = 200, given
             fields = [named(request_id), *reply.head]
-            await send({"type": "http.response.start", "status": 200, "headers": fields})
-            await send({"type": "http.response.body", "body": body})
-            return
-        current_scope.set(scope)
-        answer = None
-        if len(body) == head.content_length and message["type"] == "http.request":
-            answer = self.answer(head, body)
-        if answer is None:
-            await self._graphql(scope, _again(message, receive), send)
-            return
-        if answer.__class__ is Answer and (found := self._counted(head, answer, started)) is not None:
-            await self._send(head, answer, found, request, send)
-            return
-        await self.finish(detached(head), answer, started, scope, receive, send)
-
-    async def _send(
-        self, head: Head, answer: Answer, coded: tuple[Encoding, bytes], request: RequestKey, send: Send
-    ) -> None:
-        """Send an answer, and remember it where it is a stored one."""
-        exchange, (coding, body) = head.exchange, coded
-        head_fields = head_of(answer, exchange, self._graphql.cors, coding, len(body))
-        if answer.stored is not None and answer.status == HTTPStatus.OK:
-            self._remember(request, Reply(answer.stored, exchange.operation_name, coding, head_fields))
-        fields = [named(exchange.request_id), *head_fields]
-        await send({"type": "http.response.start", "status": answer.status, "headers": fields})
+        else:
+            current_scope.set(scope)
+            answer = None
+            if len(body) == head.content_length and message["type"] == "http.request":
+                answer = self.answer(head, body)
+            if answer is None:
+                await self._graphql(scope, _again(message, receive), send)
+                return
+            counted = self._counted(head, answer, started) if isinstance(answer, Answer) else None
+            if counted is None or not isinstance(answer, Answer):
+                await self.finish(detached(head), answer, started, scope, receive, send)
+                return
+            status, (coding, body) = answer.status, counted
+            fields = self._fields(head, answer, coding, len(body), request)
+        await send({"type": "http.response.start", "status": status, "headers": fields})
         await send({"type": "http.response.body", "body": body})
+
+    def _fields(
+        self, head: Head, answer: Answer, coding: Encoding, size: int, request: RequestKey
+    ) -> Headers:
+        """Make the headers of an answer, and remember them where it is a stored one."""
+        exchange = head.exchange
+        fields = head_of(answer, exchange, self._graphql.cors, coding, size)
+        if answer.stored is not None and answer.status == HTTPStatus.OK:
+            self._remember(request, self._reply(answer.stored, exchange, coding, fields))
+        return [named(exchange.request_id), *fields]
 
     def _counted(self, head: Head, answer: Answer, started: float) -> tuple[Encoding, bytes] | None:
         graphql, exchange = self._graphql, head.exchange

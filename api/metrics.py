@@ -87,7 +87,7 @@ _MEDIA_SECONDS = Histogram(
 )
 
 
-class _Tally:
+class Tally:
     """Requests of one operation and outcome that the registry has not been told of yet."""
 
     __slots__ = ("counts", "seconds")
@@ -95,6 +95,17 @@ class _Tally:
     def __init__(self) -> None:
         self.counts = [0] * (len(_BUCKETS) + 1)
         self.seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count a request in and out that held everything up while it was answered."""
+        self.counts[bisect_left(_BUCKETS, seconds)] += 1
+        self.seconds += seconds
+
+    def take(self) -> tuple[list[int], float]:
+        """Give what was added up, and begin anew."""
+        taken = self.counts, self.seconds
+        self.counts, self.seconds = [0] * len(taken[0]), 0.0
+        return taken
 
 
 class Cache(Protocol):
@@ -119,7 +130,7 @@ class Metrics:
         self._seconds: dict[str, Histogram] = {}
         self._requests: dict[tuple[str, str], Counter] = {}
         self._errors: dict[str, Counter] = {}
-        self._tallies: dict[tuple[str | None, str], _Tally] = {}
+        self._tallies: dict[tuple[str | None, str], Tally] = {}
         self._lookups: dict[str, tuple[int, int]] = {}
         self.register(frozenset({UNREGISTERED}))
 
@@ -141,23 +152,28 @@ class Metrics:
 
     def answered(self, operation: str | None, outcome: str, seconds: float) -> None:
         """Count a request in and out that held everything up while it was answered."""
+        self.tally(operation, outcome).add(seconds)
+
+    def tally(self, operation: str | None, outcome: str) -> Tally:
+        """Give what adds up the requests of an operation, a registered name or None, with one outcome."""
         tally = self._tallies.get((operation, outcome))
         if tally is None:
             name = operation if operation in self._seconds else UNREGISTERED
-            tally = self._tallies.setdefault((name, outcome), _Tally())
-        tally.counts[bisect_left(_BUCKETS, seconds)] += 1
-        tally.seconds += seconds
+            tally = self._tallies.setdefault((name, outcome), Tally())
+        return tally
 
     def flush(self) -> None:
         """Tell the registry what was added up."""
         for (name, outcome), tally in self._tallies.items():
+            counts, seconds = tally.take()
+            if not any(counts):
+                continue
             known = self._seconds[name or UNREGISTERED]
-            for bucket, count in zip(known._buckets, tally.counts, strict=True):
+            for bucket, count in zip(known._buckets, counts, strict=True):
                 if count:
                     bucket.inc(count)
-            known._sum.inc(tally.seconds)
-            self._requests[name or UNREGISTERED, outcome].inc(sum(tally.counts))
-        self._tallies.clear()
+            known._sum.inc(seconds)
+            self._requests[name or UNREGISTERED, outcome].inc(sum(counts))
 
     def cache(self, name: str, cache: Cache) -> None:
         """Tell the registry how a cache of this process does; `name` is a fixed one of the house."""
