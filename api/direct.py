@@ -52,8 +52,11 @@ _NUMBERS = count()
 class Head(Struct, eq=False):
     """The head of a plain request, parsed: everything but its body.
 
-    `exchange` serves one request after the other, as long as none of them has to wait.
+    `start` are its bytes with the empty line after them, where it came as bytes. `exchange` serves one
+    request after the other, as long as none of them has to wait.
     """
+
+    start: bytes
 
     exchange: Exchange
     content_length: int
@@ -120,7 +123,8 @@ class DirectAnswers:
             total = sum(len(name) + len(value) + 4 for name, value in headers)
             if total <= MAX_HEAD:
                 coding = encoding(exchange.accept_encoding) if exchange.accept_encoding else ""
-                self._heads.put(head, Head(exchange, int(size), coding), total)
+                start = head + b"\r\n\r\n" if isinstance(head, bytes) else b""
+                self._heads.put(head, Head(start, exchange, int(size), coding), 2 * total)
 
     def answer(self, head: Head, body: bytes) -> Answer | Resumed[Answer] | None:
         """Answer a request; what has to wait is handed back started, None is for the ordinary way."""

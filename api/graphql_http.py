@@ -41,6 +41,7 @@ log = structlog.get_logger(__name__)
 
 _OK: Final = 200
 _PRIVATE: Final = "private, no-cache"
+_NOT_KEPT: Final = ((b"cache-control", b"no-store"),)
 _MALFORMED: Final = frozenset(
     {
         "BATCHING_NOT_SUPPORTED",
@@ -159,7 +160,8 @@ class GraphQLOverHTTP:
         except InvalidDocumentError as error:
             self.metrics.error(error.code)
             body = orjson.dumps(error.body(exchange.language))
-            return Answer(_status(HTTPStatus.BAD_REQUEST, exchange), body, "refused", (error.code,))
+            status = _status(HTTPStatus.BAD_REQUEST, exchange)
+            return Answer(status, body, "refused", (error.code,), _NOT_KEPT)
         except ClientGoneError:
             raise
         except Exception as error:
@@ -257,7 +259,7 @@ class GraphQLOverHTTP:
             raise RequestError("MUTATION_OVER_GET")
         outcome = await self._run(operation, parameters, exchange)
         if outcome.codes or parameters.digest is None or self._explains(exchange):
-            return _completed(outcome, exchange, ((b"cache-control", b"no-store"),))
+            return _completed(outcome, exchange, _NOT_KEPT)
         # The representation is the same for all content codings: a weak tag compares across them.
         tag = b"W/" + outcome.tag.encode()
         policy = _PRIVATE if exchange.authorization else outcome.cache_control or _PRIVATE
@@ -287,7 +289,7 @@ class GraphQLOverHTTP:
     def _refusal(self, error: RequestError, exchange: Exchange) -> Answer:
         self.metrics.error(error.code)
         body = orjson.dumps(request_error_body(error, exchange.language, exchange.request_id))
-        headers: tuple[tuple[bytes, bytes], ...] = ((b"cache-control", b"no-store"),)
+        headers: tuple[tuple[bytes, bytes], ...] = _NOT_KEPT
         if error.status is HTTPStatus.METHOD_NOT_ALLOWED:
             allowed = b"POST" if error.code == "MUTATION_OVER_GET" else b"GET, POST, OPTIONS"
             headers += ((b"allow", allowed),)

@@ -20,9 +20,6 @@ from api.exchange import Headers
 _POST: Final = b"POST /graphql HTTP/1.1\r\n"
 _MAX_KNOWN: Final = 8
 
-Known = tuple[bytes, Head]
-"""The bytes of a head with the empty line after it, and what it says."""
-
 _LINES: Final[list[Any]] = [None, b""]
 """The server's own headers (the date), of which it makes a new list every second, and their lines."""
 
@@ -36,7 +33,7 @@ class GraphQLProtocol(HttpToolsProtocol):
         self._new_head: bytes | None = None
         self._is_between = True
         """Whether the parser has read whole messages only."""
-        self._known: dict[int, Known] = {}
+        self._known: dict[int, Head] = {}
         """The heads of requests that were answered here, by the size of the whole request."""
         self._answered_at = 0.0
         """On `perf_counter`, as the time of an answer is."""
@@ -58,19 +55,18 @@ class GraphQLProtocol(HttpToolsProtocol):
         super().data_received(data)
         self._new_head = None
 
-    def _recognise(self, direct: DirectAnswers, data: bytes) -> Known | None:
+    def _recognise(self, direct: DirectAnswers, data: bytes) -> Head | None:
         """Find a request's head among those seen before; another of this size is likely to have the same."""
         end = data.find(b"\r\n\r\n", 0, MAX_HEAD) if data.startswith(_POST) else -1
         if end <= 0:
             return None
-        head = data[:end]
-        found = direct.find(head)
-        if found is None:
-            self._new_head = head
-        elif len(data) == end + 4 + found.content_length:
+        known = direct.find(data[:end])
+        if known is None:
+            self._new_head = data[:end]
+        elif len(data) == end + 4 + known.content_length:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
-            known = self._known[len(data)] = data[: end + 4], found
+            self._known[len(data)] = known
             return known
         return None
 
@@ -86,18 +82,14 @@ class GraphQLProtocol(HttpToolsProtocol):
     def _answer(self, direct: DirectAnswers, data: bytes, started: float, lines: bytes) -> bytes | None:
         """Run a request and write its answer: none yet for what has to wait, None for what is not plain."""
         known = self._known.get(len(data))
-        if known is None or not data.startswith(known[0]):
+        if known is None or not data.startswith(known.start):
             known = self._recognise(direct, data)
-        if known is None:
+        if known is None or (answer := direct.answer(known, data[len(known.start) :])) is None:
             return None
-        start, head = known
-        answer = direct.answer(head, data[len(start) :])
-        if answer is None:
-            return None
-        if answer.__class__ is Answer and (written := direct.write(head, answer, data, started, lines)):
+        if answer.__class__ is Answer and (written := direct.write(known, answer, data, started, lines)):
             return written
         # What waits goes on as the application of an ordinary request.
-        app, self.app = self.app, partial(direct.finish, detached(head), answer, started)
+        app, self.app = self.app, partial(direct.finish, detached(known), answer, started)
         try:
             super().data_received(data)
         finally:

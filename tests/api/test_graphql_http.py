@@ -28,9 +28,11 @@ def test_answers_a_query(client: InProcess) -> None:
 def test_what_is_more_than_the_answer_to_a_post_says_what_it_depends_on(client: InProcess) -> None:
     refused = client.send("POST", body=BODY, headers={"content-type": "text/plain"})
     got = client.send("GET", query_string="query={hello}")
+    wrong = client.send("GET", query_string="query={nothing}", headers={"accept": JSON})
     elsewhere = client.post(BODY, origin="https://elsewhere.example")
-    assert [answer.status for answer in (refused, got, elsewhere)] == [415, 200, 200]
-    for answer in (refused, got, elsewhere):
+    assert [answer.status for answer in (refused, got, wrong, elsewhere)] == [415, 200, 200, 200]
+    assert got.headers["cache-control"] == wrong.headers["cache-control"] == "no-store"
+    for answer in (refused, got, wrong, elsewhere):
         assert answer.headers["vary"] == "accept, accept-encoding, accept-language, origin"
         assert answer.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
         assert answer.headers["referrer-policy"] == "no-referrer"
