@@ -243,7 +243,7 @@ class DirectAnswers:
         found = coding_at_hand(answer, head.coding, graphql.responses) if head.coding else ("", answer.body)
         if found is not None:
             seconds, operation = perf_counter() - started, exchange.operation_name
-            graphql.metrics.answered(operation, answer.outcome, seconds)
+            graphql.metrics.tally(operation, answer.outcome).add(seconds)
             if graphql.is_logged(answer.outcome):
                 graphql.log(exchange.request_id, operation, answer, seconds)
         return found

@@ -97,7 +97,7 @@ class Tally:
         self.seconds = 0.0
 
     def add(self, seconds: float) -> None:
-        """Count a request in and out that held everything up while it was answered."""
+        """Count a request that was answered."""
         self.counts[bisect_left(_BUCKETS, seconds)] += 1
         self.seconds += seconds
 
@@ -148,10 +148,6 @@ class Metrics:
     def finished(self, operation: str | None, outcome: str, seconds: float) -> None:
         """Count a request out; `operation` is a registered name or None."""
         _IN_FLIGHT.dec()
-        self.answered(operation, outcome, seconds)
-
-    def answered(self, operation: str | None, outcome: str, seconds: float) -> None:
-        """Count a request in and out that held everything up while it was answered."""
         self.tally(operation, outcome).add(seconds)
 
     def tally(self, operation: str | None, outcome: str) -> Tally:

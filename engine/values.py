@@ -35,6 +35,7 @@ _IMMUTABLE = (
 )
 _INT_MAX, _INT_MIN = 2_147_483_647, -2_147_483_648
 _MAX_ERRORS = 50
+_new_values = tuple.__new__  # makes a named tuple in half the time
 
 Coerced = VariableValues | list[GraphQLError]
 
@@ -77,7 +78,7 @@ class VariableReader:
                 else:
                     break
             else:
-                return VariableValues({}, coerced)
+                return _new_values(VariableValues, ({}, coerced))
         return get_variable_values(self._schema, self._definitions, dict(given), max_errors=_MAX_ERRORS)
 
     def _common_checks(self) -> list[tuple[str, type, bool, Any]] | None:
