@@ -96,10 +96,6 @@ def _opening(status: int) -> bytes:
     return b"HTTP/1.1 %d %b\r\nx-request-id: " % (status, HTTPStatus(status).phrase.encode())
 
 
-OPENING: Final = _opening(_OK)
-"""The first bytes of what went well, up to its request id."""
-
-
 def coding_at_hand(
     answer: Answer, coding: Encoding, responses: ResponseCache | None
 ) -> tuple[Encoding, bytes] | None:

@@ -43,14 +43,13 @@ from api.media_files import MediaReading
 from api.metrics import CONTENT_TYPE, Metrics, render
 from api.negotiation import accepts_html
 from api.open311 import Discovery, Open311Api, Serving
-from api.ready import ReadyAnswers, one_object
+from api.ready import ReadyAnswers
 from api.resources import Resources, open_resources
 from api.views import Views
 from api.websocket import GraphQLOverWebSocket, LiveLimits
 from domain.access import Viewer
 from engine.responses import ResponseCache, SharedStore
 from loaders.catalogue import Catalogue
-from loaders.catalogue_snapshot import CatalogueSnapshot
 from notifications.channels.sms import DevelopmentSms
 from notifications.live import LiveHub
 from operations.media import Attachments
@@ -88,8 +87,6 @@ class Application:
         self._metrics = Metrics()
         self._proxies = networks(settings.trusted_proxies)
         self._hub: LiveHub | None = None
-        self._seen: tuple[CatalogueSnapshot | None, Hashable] = None, None
-        """The snapshot that was served when it was last asked for, and its versions."""
         shared = self._shared_answers(schema) if settings.shared_responses else None
         preparer = make_preparer(settings, schema, self._metrics.error, shared)
         only = settings.trusted_documents_only
@@ -105,15 +102,13 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection of any protocol."""
-        kind, is_graphql = scope["type"], scope.get("path") == GRAPHQL_PATH
-        if kind == "http" and is_graphql and (self._graphiql is None or not self._wants_page(scope)):
-            await self.direct(scope, receive, send)
-            return
         current_scope.set(scope)
-        if kind == "websocket" and is_graphql:
+        if scope["type"] == "websocket" and scope["path"] == GRAPHQL_PATH:
             await self._websocket(scope, receive, send)
-        elif kind != "http":
+        elif scope["type"] != "http":
             await self._starlette(scope, receive, send)
+        elif scope["path"] == GRAPHQL_PATH and not self._wants_page(scope):
+            await self.direct(scope, receive, send)
         else:
             await self._starlette(scope, receive, _with_headers(scope, send))
 
@@ -137,10 +132,7 @@ class Application:
 
     def _versions(self) -> Hashable:
         resources = self._resources
-        current = None if resources is None else resources.catalogue.current
-        if current is not self._seen[0]:
-            self._seen = current, one_object(versions_of(current))
-        return self._seen[1]
+        return None if resources is None else versions_of(resources.catalogue.current)
 
     def _build_websocket(self, lookup: Lookup) -> GraphQLOverWebSocket:
         settings = self._settings
@@ -331,7 +323,7 @@ class Application:
         return resources.stores.media
 
     def _wants_page(self, scope: Scope) -> bool:
-        if scope["method"] not in ("GET", "HEAD"):
+        if self._graphiql is None or scope["method"] not in ("GET", "HEAD"):
             return False
         if scope["method"] == "HEAD":
             return True

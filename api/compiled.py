@@ -87,7 +87,7 @@ class CompiledExecution:
 class CompiledOperation:
     """An operation that the engine runs."""
 
-    __slots__ = ("_core", "_engine", "_operation", "_prepared", "is_prompt", "is_query", "label", "name")
+    __slots__ = ("_core", "_engine", "_operation", "_prepared", "is_query", "label", "name")
 
     def __init__(self, engine: Engine, prepared: Prepared, core: CoreOperation) -> None:
         self._engine = engine
@@ -97,18 +97,17 @@ class CompiledOperation:
         self.name = core.name
         self.is_query = core.is_query
         self.label: str | None = None
-        self.is_prompt = False
 
     def trust(self) -> None:
         """Compile now: the operation is known to come again."""
         self._prepared.pinned = True
         self._operation.sightings = COMPILE_AFTER
         self._engine.compile(self._prepared, self._operation)
-        self._look()
 
-    def _look(self) -> None:
-        """Look whether this is a query with a compiled plan, and nothing in that plan is known to wait."""
-        self.is_prompt = self.is_query and self._engine.is_prompt(self._operation)
+    @property
+    def is_prompt(self) -> bool:
+        """Whether it is a query that a compiled plan runs and nothing in that plan is known to wait."""
+        return self.is_query and self._engine.is_prompt(self._operation)
 
     async def execute(
         self, variables: Mapping[str, Any], context: Context, *, explain: bool = False
@@ -118,9 +117,7 @@ class CompiledOperation:
         Raises: RequestError when limits refuse the variables, or the time is over.
         """
         begun = self.begin(variables, context, explain=explain)
-        outcome = begun if isinstance(begun, Outcome) else await begun
-        self._look()
-        return outcome
+        return begun if isinstance(begun, Outcome) else await begun
 
     def begin(
         self, variables: Mapping[str, Any], context: Context, *, explain: bool = False
@@ -130,7 +127,7 @@ class CompiledOperation:
         core.check(variables)
         begun = self._engine.run(self._prepared, self._operation, variables, context, explain=explain)
         if begun.__class__ is Result and not begun.errors:
-            return Outcome(begun.body, begun.policy) if begun.stored is None else _outcome(begun)
+            return _outcome(begun)
         return self._finish(begun, variables, context, explain=explain)
 
     async def _finish(
@@ -175,6 +172,4 @@ def versions_of(catalogue: CatalogueSnapshot | None) -> Hashable:
 
 
 def _versions(context: Context) -> Hashable:
-    """Give what `versions_of` does, for every request and so without another call."""
-    catalogue = context.catalogue
-    return None if catalogue is None else (catalogue.version, catalogue.revision)
+    return versions_of(context.catalogue)

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
-from api.answers import OPENING, Answer, coding_at_hand, head_of, header_lines, message, named
-from api.client_address import current_scope
+from api.answers import Answer, coding_at_hand, head_of, header_lines, message, named
 from api.documents import BoundedCache
 from api.eager import Resumed
 from api.exchange import Exchange, Headers, Message, Receive, Scope, Send, new_request_id
@@ -25,7 +24,6 @@ _MAX_HEADS: Final = 4_000
 _MAX_HEAD_BYTES: Final = 4_000_000
 _MAX_REPLY_BYTES: Final = 16_000_000
 _REPLY_BYTES: Final = 400  # counted for each reply beside its request
-_TOUCH_EVERY: Final = 16  # uses; often enough for a head in use not to count as the least recently used
 MAX_HEAD: Final = 2_048  # bytes; larger heads are not remembered
 _PLAIN: Final = (None, b"identity")
 # Heads with these are never the same again, or mean what only the ordinary way knows.
@@ -57,12 +55,10 @@ class Head(Struct, eq=False):
     """
 
     start: bytes
-
     exchange: Exchange
     content_length: int
     coding: Encoding
     number: int = field(default_factory=_NUMBERS.__next__)
-    uses: int = 0
 
 
 class Reply(ReadyAnswer):
@@ -93,7 +89,6 @@ class DirectAnswers:
     def __init__(self, graphql: GraphQLOverHTTP) -> None:
         self._graphql = graphql
         self._heads: BoundedCache[Head] = BoundedCache(_MAX_HEADS, _MAX_HEAD_BYTES)
-        self._peek = self._heads.peek
         self._replies: dict[RequestKey, Reply] = {}
         """By all that a request says, the oldest first."""
         self._reply_to = self._replies.get
@@ -101,12 +96,7 @@ class DirectAnswers:
 
     def find(self, head: HeadKey) -> Head | None:
         """Give what a head says, None for one that was not seen or is not plain."""
-        found = self._peek(head)
-        if found is not None:
-            found.uses += 1
-            if not found.uses % _TOUCH_EVERY:
-                self._heads.get(head)
-        return found
+        return self._heads.get(head)
 
     def learn(self, head: HeadKey, headers: Headers) -> None:
         """Remember a head that was parsed, if it is plain: all its requests will be alike."""
@@ -143,7 +133,7 @@ class DirectAnswers:
         if reply is None or found is None:
             return None
         request_id, body = found
-        return b"".join((OPENING, request_id.encode("ascii"), b"\r\n", first, reply.head, body))
+        return message(200, request_id, first, reply.head, body)
 
     def _given(self, reply: Reply, started: float) -> tuple[str, bytes] | None:
         """Give the id of a request and the body of its stored answer; count the request."""
@@ -200,7 +190,6 @@ class DirectAnswers:
             if head is None:
                 self.learn(key, scope["headers"])
         if head is None:
-            current_scope.set(scope)
             await self._graphql(scope, receive, send)
             return
         started = perf_counter()
@@ -212,18 +201,16 @@ class DirectAnswers:
             status, (request_id, body) = 200, given
             fields = [named(request_id), *reply.head]
         else:
-            current_scope.set(scope)
             answer = None
             if len(body) == head.content_length and message["type"] == "http.request":
                 answer = self.answer(head, body)
             if answer is None:
                 await self._graphql(scope, _again(message, receive), send)
                 return
-            counted = self._counted(head, answer, started) if isinstance(answer, Answer) else None
-            if counted is None or not isinstance(answer, Answer):
+            if not isinstance(answer, Answer) or (found := self._counted(head, answer, started)) is None:
                 await self.finish(detached(head), answer, started, scope, receive, send)
                 return
-            status, (coding, body) = answer.status, counted
+            status, (coding, body) = answer.status, found
             fields = self._fields(head, answer, coding, len(body), request)
         await send({"type": "http.response.start", "status": status, "headers": fields})
         await send({"type": "http.response.body", "body": body})

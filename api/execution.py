@@ -239,7 +239,6 @@ class CoreOperation:
 
     __slots__ = (
         "_cost",
-        "_depends",
         "_limits",
         "_observe_error",
         "_schema",
@@ -267,7 +266,6 @@ class CoreOperation:
         self.document = document
         self._cost = cost
         self._limits = cost.limits
-        self._depends = cost.depends
         self._observe_error = observe_error
         self.node = node
         self.timeout_s = timeout_s
@@ -279,12 +277,9 @@ class CoreOperation:
 
     def check(self, variables: Mapping[str, Any]) -> None:
         """Refuse variables that are beyond the limits. Raises: RequestError."""
-        for value in variables.values():
-            if value.__class__ is list or value.__class__ is dict:
-                check_variables(variables, self._limits)
-                break
-        if self._depends:
-            self._cost.check(variables)
+        if variables:
+            check_variables(variables, self._limits)
+        self._cost.check(variables)
 
     def cost(self, variables: Mapping[str, Any]) -> int:
         """Compute what the operation costs with these variables."""

@@ -245,9 +245,7 @@ class GraphQLOverHTTP:
     def _answered(self, outcome: Outcome, exchange: Exchange, body: bytes) -> Answer:
         stored = outcome.kept
         if stored is None or not outcome.is_found:
-            if outcome.codes:
-                return _completed(outcome, exchange)
-            return Answer(_OK, outcome.body, "ok")
+            return _completed(outcome, exchange)
         if self.ready is not None and exchange.authorization is None and not exchange.explain:
             self.ready.remember(body, exchange.language, exchange.operation_name, stored)
         return Answer(_OK, stored.body, "ok", (), (), stored)

@@ -15,7 +15,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.answers import Answer
 from api.direct import MAX_HEAD, DirectAnswers, Head, detached
-from api.exchange import Headers
 
 _POST: Final = b"POST /graphql HTTP/1.1\r\n"
 _MAX_KNOWN: Final = 8
@@ -42,9 +41,7 @@ class GraphQLProtocol(HttpToolsProtocol):
         """Answer at once what can be; hand the rest to the parser."""
         direct = self._direct
         if direct is not None and self._is_between and self._is_idle():
-            started = perf_counter()
-            headers = self.server_state.default_headers
-            lines = _LINES[1] if _LINES[0] is headers else _write_lines(headers)
+            started, lines = perf_counter(), self._server_lines()
             answer = direct.reply(data, started, lines)
             if answer is None:
                 answer = self._answer(direct, data, started, lines)
@@ -103,6 +100,13 @@ class GraphQLProtocol(HttpToolsProtocol):
         if self.timeout_keep_alive_task is None:
             self._watch_idleness(self.timeout_keep_alive)
 
+    def _server_lines(self) -> bytes:
+        headers = self.server_state.default_headers
+        if _LINES[0] is not headers:
+            _LINES[:] = headers, b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        lines: bytes = _LINES[1]
+        return lines
+
     # --- the parser's callbacks ---------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
@@ -134,9 +138,3 @@ class GraphQLProtocol(HttpToolsProtocol):
 
     def _watch_idleness(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
-
-
-def _write_lines(headers: Headers) -> bytes:
-    lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
-    _LINES[:] = headers, lines
-    return lines

@@ -278,11 +278,6 @@ class OperationCost(Struct, frozen=True, eq=False):
     pages: tuple[_Size, ...]
     limits: Limits
 
-    @property
-    def depends(self) -> bool:
-        """Whether variables decide if the operation is within its limits."""
-        return bool(self.pages) or self.cost.highest > self.limits.max_cost
-
     def check_fixed(self) -> None:
         """Refuse an operation that is too costly whatever its variables say. Raises: RequestError."""
         if self.cost.lowest > self.limits.max_cost:

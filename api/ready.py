@@ -6,7 +6,6 @@ An entry names an answer of the engine's response cache, which alone decides whe
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from functools import lru_cache
 from typing import Final, Self
 from weakref import ref
 
@@ -17,12 +16,6 @@ from resolvers.context import Language
 _MAX_ENTRIES: Final = 20_000
 _MAX_BYTES: Final = 8_000_000
 _TOUCH_EVERY: Final = 16  # uses; often enough for an answer in use not to count as the least recently used
-
-
-@lru_cache(maxsize=64)
-def one_object(versions: Hashable) -> Hashable:
-    """Give one object for equal versions: it is compared quickly, and stays in the processor's cache."""
-    return versions
 
 
 class ReadyAnswer(ref[StoredResponse]):
@@ -36,7 +29,7 @@ class ReadyAnswer(ref[StoredResponse]):
 
     def __init__(self, stored: StoredResponse, operation: str | None) -> None:
         self.operation = operation
-        self.snapshot = one_object(stored.key.snapshot)
+        self.snapshot = stored.key.snapshot
         self.uses = 0
 
 
@@ -61,12 +54,9 @@ class ReadyAnswers:
 
     def given(self, entry: ReadyAnswer) -> StoredResponse | None:
         """Give a stored answer that was remembered, as long as it may be given."""
-        stored, versions = entry(), self._versions()
-        if stored is None or stored.expires_s <= self._clock():
+        stored, responses = entry(), self._responses
+        if stored is None or entry.snapshot != self._versions() or stored.expires_s <= self._clock():
             return None
-        if entry.snapshot is not versions and entry.snapshot != versions:
-            return None
-        responses = self._responses
         entry.uses = uses = entry.uses + 1
         if uses % _TOUCH_EVERY:
             responses.hits += 1

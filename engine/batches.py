@@ -60,17 +60,18 @@ def ask(
 def _rows_by_key(plan: FieldPlan, batch: Batch, run: Run) -> dict[Any, Any] | None:
     """Return the rows of distinct values by key, None where the general way has to complete them."""
     child, values = plan.only_level, batch.values
-    if child is None or child.is_async or plan.list_depth or not plan.shared:
+    if child is None or not child.is_flat or child.fragment is not None or plan.list_depth or not plan.shared:
         return None
-    try:
-        if child.quick_by_key is not None and child.usual.issuperset(map(type, values)):
+    if child.quick_by_key is not None and child.usual.issuperset(map(type, values)):
+        try:
             child.quick_by_key(batch.unique, values)
-            return batch.unique
-        if plan.fits.issuperset(map(type, values)):
-            return dict(zip(batch.unique, child.run(values, run, None), strict=True))
-    except Exception:  # noqa: BLE001 completed one by one in the general way, where each error finds its field
+        except Exception:  # noqa: BLE001 in the general way each error finds its field
+            return None
+        return batch.unique
+    if not plan.fits.issuperset(map(type, values)):
         return None
-    return None
+    rows = child.run(values, run, None)
+    return None if isinstance(rows, Rest) else dict(zip(batch.unique, rows, strict=True))
 
 
 def _read_keys(

@@ -7,6 +7,7 @@ a value that fails the test costs a call. Every other field becomes a column, co
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -16,13 +17,13 @@ from engine import batches, leaves, runtime
 from engine.completions import completion_of
 from engine.leaves import Known, LeafWriter
 from engine.markers import Rest
-from engine.plan import BATCH, PLAIN, RESOLVER, TYPENAME, FieldPlan, LevelPlan
+from engine.plan import BATCH, PLAIN, RESOLVER, TYPENAME, FieldPlan, LevelFunction, LevelPlan
 from engine.rows import row_class
 from engine.typed import Typed, field_classes
 from engine.vetting import declared_classes, is_steady
 
-NOTHING_KNOWN: Known = {}
-NO_VALUES: Mapping[int, str] = {}
+_NOTHING_KNOWN: Known = {}
+_NO_VALUES: Mapping[int, str] = {}
 
 
 class SourceWriter:
@@ -55,15 +56,20 @@ class SourceWriter:
         source = "\n\n".join(self._parts) + "\n"
         exec(compile(source, "<graphql plan>", "exec"), self.namespace)  # noqa: S102 our own source
         for level in levels:
-            level.run = level.plain_run = self.namespace[f"level_{level.number}"]
+            level.run = level.plain_run = self._function(level, "level")
             wrap(level)
             if level.usual and level.run is level.plain_run:
-                level.quick = self.namespace[f"quick_{level.number}"]
+                level.quick = self._function(level, "quick")
                 level.quick_by_key = self.namespace.get(f"quick_by_key_{level.number}")
             for plan in level.fields:
                 if plan.complete is None:
                     plan.complete = self.namespace.get(f"complete_{level.number}_{plan.order}")
         return source
+
+    def _function(self, level: LevelPlan, kind: str) -> LevelFunction:
+        """Give a function of a level as it is called: one that raises for anything odd is made safe."""
+        function: LevelFunction = self.namespace[f"{kind}_{level.number}"]
+        return partial(runtime.attempt, level, function) if level.is_flat else function
 
     def _const(self, value: Any, prefix: str) -> str:
         name = self._names.get(id(value))
@@ -80,9 +86,10 @@ class SourceWriter:
         cls = None if self._timed else _typed_class(level)
         if cls is not None:
             level.usual = frozenset({cls})
-            known = field_classes(cls)
-            write = self._write_quick_level_of_columns if columns else self._write_quick_level
-            write(level, columns, known)
+            if columns:
+                self._write_quick_level_of_columns(level, columns, field_classes(cls))
+            else:
+                self._write_quick_level(level, field_classes(cls))
         for plan in columns:
             self._write_completion(level, plan)
         if columns:
@@ -163,7 +170,7 @@ class SourceWriter:
 
     # -- levels of objects whose leaves were looked at when they were made -----------------------------------
 
-    def _write_quick_level(self, level: LevelPlan, _: list[FieldPlan], known: Known) -> None:
+    def _write_quick_level(self, level: LevelPlan, known: Known) -> None:
         row = self._row(level, known)
         lines = [f"def quick_{level.number}(objects, run, frame):", *_bound(level)]
         self._parts.append("\n".join([*lines, f"    return {_of_each(level, row, [])}"]))
@@ -253,7 +260,7 @@ class SourceWriter:
         ]
 
     def _row(
-        self, level: LevelPlan, known: Known = NOTHING_KNOWN, values: Mapping[int, str] = NO_VALUES
+        self, level: LevelPlan, known: Known = _NOTHING_KNOWN, values: Mapping[int, str] = _NO_VALUES
     ) -> str:
         """Write the expression of a row; `values` are those of columns that are not called by their names."""
         written = []

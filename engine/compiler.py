@@ -224,7 +224,6 @@ class Compiler:
             level.fields.append(plan)
             level.by_key[key] = plan
         level.is_flat = all(_is_leaf_read(plan) for plan in level.fields)
-        level.is_async = not level.is_flat
         level.suspends = any(plan.suspends for plan in level.fields)
         level.pure = all(
             plan.kind != RESOLVER and all(below.pure for below in plan.levels.values())
@@ -358,7 +357,6 @@ def _mark_fragment(level: LevelPlan) -> None:
     used: dict[str, None] = {}
     text = selection_text(level, used)
     level.fragment = FragmentKey(text, attrgetter(*names), tuple(used), policy.language)
-    level.is_async = True
 
 
 def selection_text(level: LevelPlan, variables: dict[str, None]) -> str:

@@ -12,7 +12,7 @@ from engine.frames import LISTS as LISTS_KIND
 from engine.frames import SAME
 from engine.markers import Rest
 from engine.plan import Column, FieldPlan, Frame, LevelPlan
-from engine.runtime import Run, begin_plain, begin_quick, complete_column
+from engine.runtime import Run, complete_column
 from engine.vetting import LISTS
 
 Completion = Callable[[Column, Run, Frame], Column | Rest]
@@ -34,21 +34,21 @@ def _any(plan: FieldPlan) -> Completion:
 
 
 def _objects(plan: FieldPlan, child: LevelPlan) -> Completion:
-    fits, is_async = plan.fits, child.is_async
+    fits = plan.fits
 
     def complete(column: Column, run: Run, frame: Frame) -> Column | Rest:
         below: Frame = [frame, SAME, None, None]
         if child.quick is not None and child.usual.issuperset(map(type, column)):
-            return begin_quick(child, column, run, below)
+            return child.quick(column, run, below)
         if not fits.issuperset(map(type, column)):
             return Rest(complete_column, plan, column, run, frame)
-        return child.run(column, run, below) if is_async else begin_plain(child, column, run, below)
+        return child.run(column, run, below)
 
     return complete
 
 
 def _lists(plan: FieldPlan, child: LevelPlan) -> Completion:
-    fits, is_async = plan.fits, child.is_async
+    fits = plan.fits
 
     def complete(column: Column, run: Run, frame: Frame) -> Column | Rest:
         if not LISTS.issuperset(map(type, column)):
@@ -57,9 +57,9 @@ def _lists(plan: FieldPlan, child: LevelPlan) -> Completion:
         objects = column[0] if one else [each for items in column for each in items]
         below: Frame = [frame, LISTS_KIND, column, None]
         if child.quick is not None and child.usual.issuperset(map(type, objects)):
-            rows = begin_quick(child, objects, run, below)
+            rows = child.quick(objects, run, below)
         elif fits.issuperset(map(type, objects)):
-            rows = child.run(objects, run, below) if is_async else begin_plain(child, objects, run, below)
+            rows = child.run(objects, run, below)
         else:
             return Rest(complete_column, plan, column, run, frame)
         if isinstance(rows, Rest):

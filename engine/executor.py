@@ -34,7 +34,7 @@ from engine.recovery import nulls_root, recover
 from engine.responses import ResponseCache, ResponseKey, SharedStore, StoredResponse, shared_key
 from engine.result import FormatError, Result, dump, vary_of
 from engine.rows import fields_of, plain
-from engine.runtime import Run, awaited, begin, run_level
+from engine.runtime import Run, awaited, run_level
 from engine.values import VariableReader, has_nested_variables
 
 
@@ -305,8 +305,7 @@ class Engine:
         plan = run.plan
         if len(plan.steps) != 1:
             return Rest(self._run_steps, run)
-        root = plan.root
-        rows = root.run([run.root], run, None) if root.is_async else begin(root, [run.root], run, None)
+        rows = plan.root.run([run.root], run, None)
         if run.failures or isinstance(rows, Rest):
             return Rest(self._finish, run, rows)
         return Result(rows[0], policy=plan.policy, _format=self._format)

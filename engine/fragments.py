@@ -17,7 +17,7 @@ from engine.keys import UnfreezableError, freeze
 from engine.markers import Rest
 from engine.plan import Column, FragmentKey, Frame, LevelPlan
 from engine.result import dump_rows
-from engine.runtime import Run, begin_plain
+from engine.runtime import Run
 
 _ENTRY_BYTES = 400
 """Counted for each entry beside its JSON: the key, the objects around it, its place in the queue."""
@@ -96,14 +96,14 @@ class FragmentCache:
         def run_cached(objects: Column, run: Run, frame: Frame | None) -> Column | Rest:
             scope: RequestScope | None = run.settings
             if scope is None:
-                return begin_plain(level, objects, run, frame)
+                return level.plain_run(objects, run, frame)
             try:
                 table_key = _table_key(fragment, run, scope)
                 generation = self._generation(scope.snapshot)
                 keys = [*map(identity, objects)]
                 found: Column = [*map(generation.tables.get(table_key, _EMPTY).get, keys)]
             except Exception:  # noqa: BLE001 what cannot be identified is completed like any other object
-                return begin_plain(level, objects, run, frame)
+                return level.plain_run(objects, run, frame)
             if all(found):
                 self.hits += len(found)
                 run.ready.append((frame, found))
@@ -112,12 +112,12 @@ class FragmentCache:
             self.misses += len(missing)
             failures = len(run.failures)
             if len(missing) == len(objects):
-                rows = begin_plain(level, objects, run, frame)
+                rows = level.plain_run(objects, run, frame)
             else:
                 self.hits += len(found) - len(missing)
                 run.ready.append((frame, [*found]))
                 below: Frame = [None, SUBSET, (frame, missing), None]
-                rows = begin_plain(level, [objects[i] for i in missing], run, below)
+                rows = level.plain_run([objects[i] for i in missing], run, below)
 
             def keep(rows: Column) -> Column:
                 sound = len(run.failures) == failures

@@ -35,6 +35,10 @@ Column = list[Any]
 """One value per object of a level."""
 
 
+LevelFunction = Callable[[Column, "Run", Frame | None], "Column | Rest"]
+"""Completes the selection of a level for objects that stand at a frame."""
+
+
 class UnsupportedError(Exception):
     """Say why a document runs on graphql-core instead of compiled code."""
 
@@ -84,22 +88,21 @@ class LevelPlan:
     type: GraphQLObjectType
     fields: list[FieldPlan] = field(default_factory=list)
     by_key: dict[str, FieldPlan] = field(default_factory=dict)
-    run: Callable[[Column, Run, Frame | None], Any] = field(default=lambda *_: [])
-    """Gives the rows, or a `Rest` where something has to wait or is odd; raises only if not `is_async`."""
-    plain_run: Callable[[Column, Run, Frame | None], Any] = field(default=lambda *_: [])
+    run: LevelFunction = field(default=lambda *_: [])
+    """Gives the rows, or a `Rest` where something has to wait or is odd."""
+    plain_run: LevelFunction = field(default=lambda *_: [])
     """`run` without the fragment cache in front."""
     usual: frozenset[Any] = frozenset()
     """The class of `engine.typed` whose objects the quick ways take, where there is one."""
-    quick: Callable[[Column, Run, Frame | None], Any] | None = None
+    quick: LevelFunction | None = None
     """Does what `run` does for objects of the usual class, without a look at their leaves."""
     quick_by_key: Callable[[dict[Any, Any], Column], None] | None = None
-    """Puts the rows of a flat level's usual objects into a dict that has their keys, in order."""
+    """Puts the rows of a flat level's usual objects into a dict that has their keys, in order; raises for
+    anything odd."""
     is_keyed: bool = False
     """Whether a relation asks for `quick_by_key`."""
-    is_async: bool = False
-    """Whether a field is more than a leaf read from its object, or a cache stands in front."""
     is_flat: bool = False
-    """Whether every field is a leaf read from its object: `plain_run` then raises for the unusual."""
+    """Whether every field is a leaf read from its object."""
     is_single: bool = False
     """Whether it always has one object: no list and no relation is above it."""
     suspends: bool = False

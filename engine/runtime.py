@@ -24,7 +24,17 @@ from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
 from engine import vetting
 from engine.frames import PLACES, field_paths, level_paths
 from engine.markers import FAILED, Batch, Failed, Items, Late, OddValueError, Rest
-from engine.plan import BATCH, PLAIN, TYPENAME, Column, FieldPlan, Frame, LevelPlan, OperationPlan
+from engine.plan import (
+    BATCH,
+    PLAIN,
+    TYPENAME,
+    Column,
+    FieldPlan,
+    Frame,
+    LevelFunction,
+    LevelPlan,
+    OperationPlan,
+)
 from engine.rows import written
 
 _background: set[asyncio.Future[Any]] = set()
@@ -522,38 +532,17 @@ async def _find_level(
 
 async def run_level(level: LevelPlan, objects: Column, run: Run, frame: Frame | None) -> Column:
     """Complete the selection of a level for its objects."""
-    return await awaited(begin(level, objects, run, frame))
+    return await awaited(level.run(objects, run, frame))
 
 
-def begin(level: LevelPlan, objects: Column, run: Run, frame: Frame | None) -> Column | Rest:
-    """Complete a level at once, or as far as nothing waits and nothing is odd."""
-    if level.is_async:
-        rows: Column | Rest = level.run(objects, run, frame)
-        return rows
-    return begin_plain(level, objects, run, frame)
-
-
-def begin_plain(level: LevelPlan, objects: Column, run: Run, frame: Frame | None) -> Column | Rest:
-    """Do what `begin` does, past the fragment cache."""
+def attempt(
+    level: LevelPlan, work: LevelFunction, objects: Column, run: Run, frame: Frame | None
+) -> Column | Rest:
+    """Run the function of a level that has nothing but leaves, which raises for anything odd."""
     try:
-        rows: Column | Rest = level.plain_run(objects, run, frame)
-    except Exception:
-        if not level.is_flat:
-            raise
-        # Completed one by one, where each error finds its field.
+        return work(objects, run, frame)
+    except Exception:  # noqa: BLE001 completed one by one, where each error finds its field
         return Rest(slow_level, level, objects, {}, run, frame)
-    return rows
-
-
-def begin_quick(level: LevelPlan, objects: Column, run: Run, frame: Frame | None) -> Column | Rest:
-    """Do what `begin` does for objects of the level's usual class, where the level has a quick way."""
-    try:
-        rows: Column | Rest = level.quick(objects, run, frame)  # type: ignore[misc]
-    except Exception:
-        if not level.is_flat:
-            raise
-        return Rest(slow_level, level, objects, {}, run, frame)
-    return rows
 
 
 async def slow_level(
