@@ -21,6 +21,14 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+class HttpProtocol(StrEnum):
+    """How requests reach the application; each step leaves out what the one before it does itself."""
+
+    DIRECT = "direct"
+    ASGI = "asgi"
+    UVICORN = "uvicorn"
+
+
 def _engine(name: str, help_text: str) -> str | None:
     field: str | None = Field(
         default=None, validation_alias=AliasChoices(name, f"MINTONG_{name}"), description=help_text
@@ -125,9 +133,10 @@ class Settings(BaseSettings):
     compiled_execution: bool = Field(
         default=True, description="Compile operations that come again; off: graphql-core runs everything."
     )
-    http_protocol: bool = Field(
-        default=True,
-        description="Answer plain POSTs straight from the connection; off: every request goes through ASGI.",
+    http_protocol: HttpProtocol = Field(
+        default=HttpProtocol.DIRECT,
+        description="`direct` answers plain POSTs straight from the connection; with `asgi` all requests go "
+        "through ASGI; with `uvicorn` they are all read by uvicorn's own HTTP protocol, too.",
     )
     fragment_cache_bytes: int = Field(
         default=64_000_000,

@@ -10,16 +10,22 @@ import tempfile
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from api.http_connection import Connection
 from api.http_protocol import GraphQLProtocol
 from api.ws_server import LiveProtocol
-from settings import Settings
+from settings import HttpProtocol, Settings
 
 _BACKLOG: Final = 2048
+_HTTP: Final[dict[HttpProtocol, Any]] = {
+    HttpProtocol.DIRECT: GraphQLProtocol,
+    HttpProtocol.ASGI: Connection,
+    HttpProtocol.UVICORN: "httptools",
+}
 _KEEP_ALIVE_S: Final = 75  # longer than the balancers' 60, so that they close first
 _MAX_CONCURRENCY: Final = 4_000  # connections and running requests of one process beside WebSockets; then 503
 
@@ -56,7 +62,7 @@ def uvicorn_config(settings: Settings) -> uvicorn.Config:
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http=GraphQLProtocol if settings.http_protocol else "httptools",
+        http=_HTTP[settings.http_protocol],
         ws=LiveProtocol,
         ws_max_size=settings.max_body_bytes,
         ws_ping_interval=settings.live_ping_s,

@@ -34,7 +34,7 @@ from bench import pages
 from bench.catalogues import BUILT_AT
 from loaders.catalogue import Freshness
 from loaders.catalogue_snapshot import CatalogueSnapshot
-from settings import Environment, Settings
+from settings import Environment, HttpProtocol, Settings
 
 FLOOR = "floor"
 RAW_ASGI = "ready bytes: a bare ASGI callable"
@@ -52,9 +52,11 @@ MODES: dict[str, dict[str, object]] = {
     RESPONSES: {},
 }
 # How the house's application is reached: through ASGI, or from within uvicorn's protocol class.
-PATHS: dict[str, dict[str, object]] = {"lean ASGI": {"http_protocol": False}}
-if "http_protocol" in Settings.model_fields:
-    PATHS["protocol class"] = {"http_protocol": True}
+PATHS: dict[str, dict[str, object]] = {
+    "uvicorn": {"http_protocol": HttpProtocol.UVICORN},
+    "lean ASGI": {"http_protocol": HttpProtocol.ASGI},
+    "protocol class": {"http_protocol": HttpProtocol.DIRECT},
+}
 HOUSE = {
     f"{path}: {mode}": changes | MODES[mode]
     for path, changes in PATHS.items()
@@ -159,7 +161,7 @@ def bare_protocol(body: bytes) -> type[HttpToolsProtocol]:
 def serve(name: str, page: str, directory: Path, port: int) -> None:
     """Serve one contender until terminated."""
     still = {"host": "127.0.0.1", "port": port, "log_level": "ERROR", "environment": Environment.PRODUCTION}
-    settings = Settings.model_validate({**still, **HOUSE.get(name, {"http_protocol": False})})
+    settings = Settings.model_validate({**still, **HOUSE.get(name, PATHS["uvicorn"])})
     configure_logging(settings)
     config = uvicorn_config(settings)
     build: Callable[[], object]

@@ -15,6 +15,7 @@ from api_harness import settings_for
 from viewers_world import EVENTS, Connection, application, request_bytes, serving
 
 from api.documents import document_hash
+from settings import HttpProtocol
 
 SLOW = "query Slow { slow }"
 BATCH = "query Batch { units(first: 3) { id slowNote } }"
@@ -26,7 +27,7 @@ Serve = Callable[..., int]
 pytestmark = pytest.mark.alone
 
 
-@pytest.fixture(params=[True, False], ids=["protocol", "asgi"])
+@pytest.fixture(params=HttpProtocol)
 def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
     """A function that serves with changed settings and gives the port."""
     EVENTS.clear()

@@ -35,6 +35,7 @@ from api.documents import document_hash
 from engine.executor import Engine
 from engine.fragments import FragmentCache
 from engine.responses import ResponseCache
+from settings import HttpProtocol
 
 SECONDS = float(os.environ.get("MINTONG_CROSSTALK_S", "3"))
 VIEWERS = 200
@@ -118,13 +119,13 @@ class Citizen:
         assert orjson.loads(answer.body) == {"data": expected(text, offset, who, language)}
 
 
-@pytest.mark.parametrize("http_protocol", [True, False])
-def test_200_viewers_receive_only_their_own(tmp_path: Path, http_protocol: bool) -> None:
+@pytest.mark.parametrize("http_protocol", HttpProtocol)
+def test_200_viewers_receive_only_their_own(tmp_path: Path, http_protocol: HttpProtocol) -> None:
     settings = settings_for(tmp_path, http_protocol=http_protocol)
     app = application(settings, ME, MIXED, OPEN)
 
     async def everybody(port: int) -> list[Citizen]:
-        until = asyncio.get_running_loop().time() + SECONDS / 2
+        until = asyncio.get_running_loop().time() + SECONDS / len(HttpProtocol)
         citizens = [Citizen(number, port, until) for number in range(VIEWERS)]
         async with asyncio.TaskGroup() as group:
             for citizen in citizens:
@@ -158,8 +159,8 @@ def kept(engine: Engine) -> list[bytes]:
     return found
 
 
-@pytest.mark.parametrize("http_protocol", [True, False])
-def test_one_connection_that_changes_its_viewer(tmp_path: Path, http_protocol: bool) -> None:
+@pytest.mark.parametrize("http_protocol", HttpProtocol)
+def test_one_connection_that_changes_its_viewer(tmp_path: Path, http_protocol: HttpProtocol) -> None:
     settings = settings_for(tmp_path, http_protocol=http_protocol)
     body = {"query": ME, "variables": {"offset": 0}}
     public = {"query": OPEN, "variables": {"offset": 0}}

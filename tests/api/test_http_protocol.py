@@ -1,4 +1,4 @@
-"""Plain POSTs answered straight from the connection, like those through ASGI, whatever the bytes do."""
+"""Requests whose heads were seen, answered from the connection or through ASGI, whatever the bytes do."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ from api_harness import Surroundings, application, settings_for, trusted
 from strawberry.types import Info
 from viewers_world import serving
 
-from api import http_protocol
 from api.direct import DirectAnswers
 from api.documents import document_hash
+from api.heads import Head
+from api.http_connection import Connection
+from api.http_protocol import GraphQLProtocol
 from api.ready import ReadyAnswer, ReadyAnswers
 from engine.policy import CacheControl, CacheScope
 from engine.responses import ResponseCache, ResponseKey, StoredResponse
+from settings import HttpProtocol
 
 HELLO = "query Hello($name: String) { hello(name: $name) }"
 LONG = "query Long { long }"
@@ -92,16 +95,28 @@ def post(text: str, variables: dict[str, Any] | None = None, *headers: str, size
 def direct(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The bodies that were answered straight from the connection."""
     bodies: list[bytes] = []
-    write = DirectAnswers.write
+    write = GraphQLProtocol._write
 
-    def noting(self: DirectAnswers, *arguments: Any) -> bytes | None:
-        written = write(self, *arguments)
-        if written is not None:
-            bodies.append(written)
-        return written
+    def noting(self: GraphQLProtocol, answer: bytes, started: float) -> None:
+        bodies.append(answer)
+        write(self, answer, started)
 
-    monkeypatch.setattr(DirectAnswers, "write", noting)
+    monkeypatch.setattr(GraphQLProtocol, "_write", noting)
     return bodies
+
+
+@pytest.fixture
+def unparsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The requests that went through ASGI without being parsed."""
+    requests: list[bytes] = []
+    start = Connection.start
+
+    def noting(self: Connection, head: Head, request: bytes, *arguments: Any) -> None:
+        requests.append(request)
+        start(self, head, request, *arguments)
+
+    monkeypatch.setattr(Connection, "start", noting)
+    return requests
 
 
 @pytest.fixture
@@ -268,19 +283,26 @@ def test_requests_beyond_the_limit_of_connections_are_refused(
         assert len(direct) == answered
 
 
-def test_the_setting_turns_it_off_and_every_request_is_counted(tmp_path: Path, direct: list[bytes]) -> None:
-    settings = settings_for(tmp_path, http_protocol=False)
+@pytest.mark.parametrize(
+    ("http_protocol", "ways"),
+    [(HttpProtocol.DIRECT, (3, 0)), (HttpProtocol.ASGI, (0, 3)), (HttpProtocol.UVICORN, (0, 0))],
+)
+def test_the_setting_chooses_the_way_and_every_request_is_counted(
+    tmp_path: Path,
+    direct: list[bytes],
+    unparsed: list[bytes],
+    http_protocol: HttpProtocol,
+    ways: tuple[int, int],
+) -> None:
+    settings = settings_for(tmp_path, http_protocol=http_protocol)
     with serving(settings, application(settings, documents=trusted(*TEXTS))) as port:
         wire = Wire(port)
         before = counted(port)
-        assert [wire.ask(post(HELLO))[0][0] for _ in range(4)] == [200] * 4
-        assert (direct, counted(port) - before) == ([], 4)
-    settings = settings_for(tmp_path)
-    with serving(settings, application(settings, documents=trusted(*TEXTS))) as port:
-        wire = Wire(port)
-        before = counted(port)
-        assert [wire.ask(post(HELLO))[0][0] for _ in range(4)] == [200] * 4
-        assert (len(direct), counted(port) - before) == (3, 4)
+        answers = [wire.ask(post(HELLO))[0] for _ in range(4)]
+        assert len({str(without_ids(answer)) for answer in answers}) == 1
+        assert [status for status, _, _ in answers] == [200] * 4
+        assert (len(direct), len(unparsed)) == ways
+        assert counted(port) - before == 4
 
 
 def counted(port: int, operation: str = "Hello") -> float:
@@ -290,28 +312,72 @@ def counted(port: int, operation: str = "Hello") -> float:
     return float(found[1]) if found else 0.0
 
 
-def test_an_idle_connection_is_closed_only_when_nothing_was_answered_for_the_time(
-    port: int, direct: list[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("api.server._KEEP_ALIVE_S", 75)
-    protocols: list[Any] = []
-    made = http_protocol.GraphQLProtocol.connection_made
+@pytest.fixture
+def soon_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections are closed after 0.4 seconds without a request."""
+    made = Connection.connection_made
 
-    def noting(self: Any, transport: Any) -> None:
-        protocols.append(self)
+    def impatient(self: Any, transport: Any) -> None:
         self.timeout_keep_alive = 0.4
         made(self, transport)
 
-    monkeypatch.setattr(http_protocol.GraphQLProtocol, "connection_made", noting)
+    monkeypatch.setattr(Connection, "connection_made", impatient)
+
+
+@pytest.mark.usefixtures("soon_idle")
+@pytest.mark.parametrize("http_protocol", [HttpProtocol.DIRECT, HttpProtocol.ASGI])
+def test_an_idle_connection_is_closed_only_when_nothing_was_answered_for_the_time(
+    tmp_path: Path, http_protocol: HttpProtocol
+) -> None:
+    settings = settings_for(tmp_path, http_protocol=http_protocol)
+    with serving(settings, application(settings, documents=trusted(HELLO, SLOW))) as port:
+        wire, waiting, slow = Wire(port), Wire(port), post("query Slow { slow(seconds: 0.05) }")
+        request = post(HELLO)
+        assert waiting.ask(request)[0][0] == 200
+        waiting.socket.sendall(request[:20])
+        for _ in range(8):
+            assert wire.ask(request)[0][0] == 200
+            assert wire.ask(slow)[0][0] == 200
+            with pytest.raises(TimeoutError):
+                silent(wire, 0.15)
+        # What was begun is not idle, however long it takes.
+        assert waiting.ask(request[20:])[0][0] == 200
+        wire.socket.settimeout(3)
+        assert wire.socket.recv(1) == b""
+        assert waiting.socket.recv(1) == b""
+
+
+@pytest.mark.usefixtures("soon_idle")
+def test_a_websocket_on_a_connection_that_was_used_before_is_not_closed_for_idleness(port: int) -> None:
     wire = Wire(port)
-    request = post(HELLO)
-    for _ in range(8):
-        assert wire.ask(request)[0][0] == 200
-        with pytest.raises(TimeoutError):
-            silent(wire, 0.15)
-    assert len(direct) == 7
-    wire.socket.settimeout(3)
-    assert wire.socket.recv(1) == b""
+    assert [wire.ask(post(HELLO))[0][0] for _ in range(2)] == [200, 200]
+    lines = [
+        "GET /graphql HTTP/1.1",
+        "host: mintong",
+        "connection: upgrade",
+        "upgrade: websocket",
+        "sec-websocket-version: 13",
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+        "sec-websocket-protocol: graphql-transport-ws",
+    ]
+    assert wire.ask("\r\n".join(lines).encode() + b"\r\n\r\n")[0][0] == 101
+    with pytest.raises(TimeoutError):
+        silent(wire, 1.0)
+
+
+@pytest.mark.parametrize("http_protocol", [HttpProtocol.DIRECT, HttpProtocol.ASGI])
+def test_who_signs_in_is_authenticated_again_for_every_request_that_is_not_parsed(
+    tmp_path: Path, unparsed: list[bytes], direct: list[bytes], http_protocol: HttpProtocol
+) -> None:
+    settings = settings_for(tmp_path, http_protocol=http_protocol)
+    with serving(settings, application(settings, documents=trusted(HELLO))) as port:
+        wire, request = Wire(port), post(HELLO, None, "authorization: Bearer x")
+        answers = [wire.ask(request)[0] for _ in range(3)]
+        assert [status for status, _, _ in answers] == [401] * 3
+        assert (len(unparsed), direct) == (2, [])
+        for _ in range(2):
+            assert wire.ask(post(HELLO, None, "authorization: Bearer x", "x-request-id: 1"))[0][0] == 401
+        assert len(unparsed) == 2
 
 
 def silent(wire: Wire, seconds: float) -> None:
@@ -335,21 +401,21 @@ class NoticeQuery:
         return f"{info.context.catalogue.version}: {'今日公告' * 400}"
 
 
-@pytest.mark.parametrize("through_asgi", [False, True])
+@pytest.mark.parametrize("http_protocol", [HttpProtocol.DIRECT, HttpProtocol.ASGI])
 @pytest.mark.parametrize("header", ["accept-encoding: identity", "accept-encoding: gzip"])
 def test_a_stored_answer_is_found_by_the_whole_request_until_the_next_publish(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str, *, through_asgi: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str, http_protocol: HttpProtocol
 ) -> None:
     replies: list[bool] = []
-    given = DirectAnswers._given
+    reply = DirectAnswers.reply
 
-    def noting(self: DirectAnswers, *arguments: Any) -> tuple[str, bytes] | None:
-        found = given(self, *arguments)
+    def noting(self: DirectAnswers, *arguments: Any) -> bytes | None:
+        found = reply(self, *arguments)
         replies.append(found is not None)
         return found
 
-    monkeypatch.setattr(DirectAnswers, "_given", noting)
-    settings, surroundings = settings_for(tmp_path, http_protocol=not through_asgi), Surroundings()
+    monkeypatch.setattr(DirectAnswers, "reply", noting)
+    settings, surroundings = settings_for(tmp_path, http_protocol=http_protocol), Surroundings()
     surroundings.catalogue.current = SimpleNamespace(version=1, revision=0, categories=())
     served = application(settings, surroundings, strawberry.Schema(NoticeQuery), trusted(NOTICE))
     SEEN.clear()
@@ -362,11 +428,11 @@ def test_a_stored_answer_is_found_by_the_whole_request_until_the_next_publish(
         assert len({headers["x-request-id"] for _, headers, _ in answers}) == 6
         assert without_ids(answers[0]) == without_ids(answers[3]) == without_ids(answers[5])
         # The first is parsed, the second found in the engine's cache; the fifth has another head.
-        assert replies == [True, True, True]
+        assert sum(replies) == 3
         assert (SEEN, counted(port, "Notice") - before) == (["notice"], 6)
         surroundings.catalogue.current = SimpleNamespace(version=2, revision=0, categories=())
         changed = wire.ask(post(NOTICE, {}, header))[0]
-        assert (replies[3:], SEEN) == ([False], ["notice"] * 2)
+        assert (replies[-1], sum(replies), SEEN) == (False, 3, ["notice"] * 2)
         assert changed[2] != answers[0][2]
 
 
