@@ -17,6 +17,7 @@ from api.heads import Head, KnownHeads, PlainHead
 from api.metrics import Tally
 from api.negotiation import Encoding
 from api.ready import ReadyAnswer
+from api.turns import Turns
 from engine.responses import StoredResponse
 
 WRITTEN: Final = "mintong.written"
@@ -53,6 +54,7 @@ class DirectAnswers:
     def __init__(self, graphql: GraphQLOverHTTP) -> None:
         self._graphql = graphql
         self.heads = KnownHeads(graphql.limits.max_body_bytes)
+        self.turns = Turns()
         self._replies: dict[bytes, Reply] = {}
         """By all the bytes of a request, the oldest first."""
         self._reply_to = self._replies.get

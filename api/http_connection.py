@@ -49,11 +49,11 @@ class Connection(HttpToolsProtocol):
         self.direct: DirectAnswers | None = getattr(self.app, "direct", None)
         self.answered_at = 0.0
         """When the last answer was complete, on `perf_counter`."""
+        self.is_between = True
+        """Whether all that was received was whole messages, and they were started."""
         self._known: dict[int, Head] = {}
         """Heads of requests on this connection, by the size of the whole request."""
         self._new_head: bytes | None = None
-        self._is_between = True
-        """Whether the parser has read whole messages only."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop watching."""
@@ -78,7 +78,7 @@ class Connection(HttpToolsProtocol):
         """Tell whether a request may be answered now: nothing before it is unread, unanswered or unsent."""
         limit, cycle = self.limit_concurrency, self.cycle
         return (
-            self._is_between
+            self.is_between
             and (cycle is None or cycle.response_complete)
             and not self.flow.write_paused
             and (limit is None or (len(self.connections) < limit and len(self.tasks) < limit))
@@ -143,7 +143,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Note that the parser is inside a message."""
-        self._is_between = False
+        self.is_between = False
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -156,7 +156,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Note that the parser has read a whole message."""
-        self._is_between = True
+        self.is_between = True
         super().on_message_complete()
 
     # --- idle connections ---------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ class Connection(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Close the connection, unless it is being used or was since the timer was set."""
         cycle, idle_s = self.cycle, perf_counter() - self.answered_at
-        if not self._is_between or (cycle is not None and not cycle.response_complete):
+        if not self.is_between or (cycle is not None and not cycle.response_complete):
             self.watch_idleness(self.timeout_keep_alive)
         elif idle_s < self.timeout_keep_alive:
             self.watch_idleness(self.timeout_keep_alive - idle_s)

@@ -7,33 +7,64 @@ in, sends a large body, asks for another path or pipelines goes the ordinary way
 from __future__ import annotations
 
 from time import perf_counter
+from typing import Any
 
+from api.heads import Head
 from api.http_connection import Connection
 
 
 class GraphQLProtocol(Connection):
     """One connection."""
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._waiting: tuple[Head, bytes, float] | None = None
+        """The request whose turn has not come: its head, all its bytes, when it arrived."""
+
     def data_received(self, data: bytes) -> None:
-        """Answer at once what can be; start what has to wait; hand the rest to the parser."""
+        """Give a stored answer at once; let others wait for their turn, or hand them to the parser."""
+        if self._waiting is not None:
+            self.take_turn()
         direct = self.direct
         if direct is None or not self.is_idle():
             self.parse(data)
             return
-        started, lines = perf_counter(), self.server_lines()
-        written = direct.reply(data, started, lines)
+        started = perf_counter()
+        written = direct.reply(data, started, self.server_lines())
         if written is not None:
             self._write(written, started)
         elif (head := self.find(data)) is None:
             self.parse(data)
-        elif isinstance(answer := direct.answer(head, data, started, lines), bytes):
-            self._write(answer, started)
         else:
-            self.start(head, data, answer or self.app, {})
+            self._waiting, self.is_between = (head, data, started), False
+            direct.turns.add(self)
 
-    def _write(self, answer: bytes, started: float) -> None:
+    def take_turn(self) -> None:
+        """Answer the request that waits, if there is one; start what has to wait for something else."""
+        if self._waiting is None:
+            return
+        head, data, started = self._waiting
+        self._waiting, self.is_between = None, True
+        if self.direct is None or self.transport.is_closing():
+            return
+        try:
+            answer = self.direct.answer(head, data, started, self.server_lines())
+            if isinstance(answer, bytes):
+                self._write(answer, perf_counter())
+            else:
+                self.start(head, data, answer or self.app, {})
+        except Exception:
+            self.transport.abort()
+            raise
+
+    def shutdown(self) -> None:
+        """Answer what came, then close the connection."""
+        self.take_turn()
+        super().shutdown()
+
+    def _write(self, answer: bytes, answered_at: float) -> None:
         self.transport.write(answer)
         self.server_state.total_requests += 1
-        self.answered_at = started
+        self.answered_at = answered_at
         if self.timeout_keep_alive_task is None:
             self.watch_idleness(self.timeout_keep_alive)

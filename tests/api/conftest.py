@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import structlog
 from api_harness import InProcess, Surroundings, application, settings_for
+from wire import OPEN
 
 from api.logs import configure_logging
 from settings import Settings
@@ -23,6 +24,14 @@ def plain_logs() -> None:
     """
     configure_logging(Settings(log_level="INFO"))
     structlog.configure(cache_logger_on_first_use=False)  # lets tests capture what is logged
+
+
+@pytest.fixture(autouse=True)
+def closed_sockets() -> Iterator[None]:
+    """No socket stays open after its test."""
+    yield
+    while OPEN:
+        OPEN.pop().close()
 
 
 @pytest.fixture
