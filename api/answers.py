@@ -18,6 +18,10 @@ from engine.responses import ResponseCache, StoredResponse
 _CONTENT_TYPES: Final = {kind: f"{kind}; charset=utf-8".encode() for kind in (GRAPHQL_RESPONSE, JSON)}
 _VARY: Final = (b"vary", b"accept, accept-encoding, accept-language, origin")
 _OK: Final = 200
+_OPENINGS: Final = {
+    int(status): b"HTTP/1.1 %d %b\r\nx-request-id: " % (status, status.phrase.encode())
+    for status in HTTPStatus
+}
 _BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
@@ -88,12 +92,7 @@ def _lines(fields: Headers) -> bytes:
 
 def message(status: int, request_id: str, first: bytes, lines: bytes, body: bytes) -> bytes:
     """Write an answer for the socket; `first` are the server's own header lines."""
-    return b"".join((_opening(status), request_id.encode("ascii"), b"\r\n", first, lines, body))
-
-
-@lru_cache(maxsize=64)
-def _opening(status: int) -> bytes:
-    return b"HTTP/1.1 %d %b\r\nx-request-id: " % (status, HTTPStatus(status).phrase.encode())
+    return b"".join((_OPENINGS[status], request_id.encode(), b"\r\n", first, lines, body))
 
 
 def coding_at_hand(

@@ -21,6 +21,7 @@ _NOT_KEPT: Final = frozenset(
 )
 # Heads with these mean what only the ordinary way knows.
 _UNUSUAL: Final = frozenset({b"authorization", b"x-explain"})
+_OF_CONNECTIONS: Final = frozenset({"client", "server", "state"})
 
 
 class Head(Struct, eq=False):
@@ -65,7 +66,8 @@ class KnownHeads:
         size = exchange.content_length or b""
         if not size.isdigit() or len(size) > 9 or int(size) > self._max_body_bytes:
             return
-        known = Head(head + b"\r\n\r\n", int(size), dict(scope))
+        said = {name: value for name, value in scope.items() if name not in _OF_CONNECTIONS}
+        known = Head(head + b"\r\n\r\n", int(size), {**said, "headers": headers.copy()})
         kind = media_type(exchange.accept)
         is_json = is_json_body(exchange.content_type) and exchange.content_encoding in _PLAIN
         if kind is not None and is_json and _UNUSUAL.isdisjoint(names):
