@@ -47,7 +47,6 @@ from bench.http_servers import (
     FLOOR,
     FRAGMENTS,
     HOUSE,
-    PATHS,
     READY,
     RESPONSES,
     SEARCH,
@@ -55,6 +54,7 @@ from bench.http_servers import (
     TUNED,
 )
 from loaders.catalogue_snapshot import CatalogueSnapshot, SearchQuery
+from settings import HttpProtocol
 
 NODE = Path(__file__).with_name("node")
 LOAD = Path(__file__).with_name("http_load.lua")
@@ -282,11 +282,11 @@ def print_table(results: list[Running]) -> None:
 def targets(names: list[str]) -> list[tuple[str, str, str, float]]:
     """List what has to hold: (of whom, figure, against whom, at least)."""
     found = []
-    wanted = {"lean ASGI": (0.38, 0.62, 1.3), "protocol class": (0.55, 1.1, 3.0)}
+    wanted = {HttpProtocol.ASGI: (0.38, 0.62, 1.3), HttpProtocol.DIRECT: (0.55, 1.1, 3.0)}
     for path, bounds in wanted.items():
         for mode, least in zip((COMPILED, FRAGMENTS, RESPONSES), bounds, strict=True):
             found.append((f"{path}: {mode}", "rate", FLOOR, least))
-    path = list(PATHS)[-1]
+    path = HttpProtocol.DIRECT
     best = "mercurius"
     found += [
         (f"{path}: {COMPILED}", "rate", best, 1.2),

@@ -51,17 +51,11 @@ MODES: dict[str, dict[str, object]] = {
     FRAGMENTS: {"response_cache_bytes": 0},
     RESPONSES: {},
 }
-# How the house's application is reached: through ASGI, or from within uvicorn's protocol class.
-PATHS: dict[str, dict[str, object]] = {
-    "uvicorn": {"http_protocol": HttpProtocol.UVICORN},
-    "lean ASGI": {"http_protocol": HttpProtocol.ASGI},
-    "protocol class": {"http_protocol": HttpProtocol.DIRECT},
-}
 HOUSE = {
-    f"{path}: {mode}": changes | MODES[mode]
-    for path, changes in PATHS.items()
+    f"{path}: {mode}": {"http_protocol": path} | MODES[mode]
+    for path in (HttpProtocol.UVICORN, HttpProtocol.ASGI, HttpProtocol.DIRECT)
     for mode in MODES
-    if mode != ENGINE_OFF or path == "lean ASGI"
+    if mode != ENGINE_OFF or path is HttpProtocol.UVICORN
 }
 
 SEARCH = """query Search($text: String!, $after: String) {
@@ -161,7 +155,7 @@ def bare_protocol(body: bytes) -> type[HttpToolsProtocol]:
 def serve(name: str, page: str, directory: Path, port: int) -> None:
     """Serve one contender until terminated."""
     still = {"host": "127.0.0.1", "port": port, "log_level": "ERROR", "environment": Environment.PRODUCTION}
-    settings = Settings.model_validate({**still, **HOUSE.get(name, PATHS["uvicorn"])})
+    settings = Settings.model_validate({**still, **HOUSE.get(name, {"http_protocol": HttpProtocol.UVICORN})})
     configure_logging(settings)
     config = uvicorn_config(settings)
     build: Callable[[], object]
