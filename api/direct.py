@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from copy import copy
 from functools import partial
 from http import HTTPStatus
@@ -11,7 +10,7 @@ from typing import Final
 
 from api.answers import Answer, coding_at_hand, header_lines, message
 from api.eager import Resumed
-from api.exchange import Exchange, Receive, Scope, Send, new_request_id
+from api.exchange import ASGIApplication, Exchange, Receive, Scope, Send, new_request_id
 from api.graphql_http import GraphQLOverHTTP
 from api.heads import Head, KnownHeads, PlainHead
 from api.metrics import Tally
@@ -27,8 +26,6 @@ In a scope it is the request as it came: its head, all its bytes, and the lines 
 """
 _MAX_REPLY_BYTES: Final = 16_000_000
 _REPLY_BYTES: Final = 400  # counted for each reply beside its request
-
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Reply(ReadyAnswer):
@@ -78,7 +75,9 @@ class DirectAnswers:
             graphql.log(request_id, reply.operation, Answer(200, stored.body, "ok"), seconds)
         return message(200, request_id, first, reply.head, body)
 
-    def answer(self, head: Head, request: bytes, started: float, first: bytes) -> bytes | Application | None:
+    def answer(
+        self, head: Head, request: bytes, started: float, first: bytes
+    ) -> bytes | ASGIApplication | None:
         """Run a request, write its answer and count it; the times and lines are those of `reply`.
 
         What has to wait is given as an ASGI application, begun already; None is for the ordinary way, and
@@ -129,7 +128,7 @@ class DirectAnswers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Be the ASGI application at `/graphql`: plain requests here, all others in the ordinary way."""
-        answer: bytes | Application | None = None
+        answer: bytes | ASGIApplication | None = None
         if (received := scope.get("extensions", {}).get(WRITTEN)) is not None:
             head, request, first = received
             started = perf_counter()

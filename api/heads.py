@@ -13,7 +13,7 @@ from api.negotiation import Encoding, encoding, is_json_body, media_type
 MAX_HEAD: Final = 2_048  # bytes; larger heads are not remembered
 _MAX_HEADS: Final = 4_000
 _MAX_BYTES: Final = 12_000_000
-_FACTOR: Final = 4  # of the bytes of a head, for what is made of it
+_BYTES_BESIDE: Final = 2_000  # of each head, for what is made of it
 _PLAIN: Final = (None, b"identity")
 # Heads with these never come again, or concern more than one request.
 _NOT_KEPT: Final = frozenset(
@@ -24,7 +24,7 @@ _UNUSUAL: Final = frozenset({b"authorization", b"x-explain"})
 _OF_CONNECTIONS: Final = frozenset({"client", "server", "state"})
 
 
-class Head(Struct, eq=False):
+class Head(Struct, eq=False, weakref=True):
     """All of a POST but its body: its bytes with the empty line behind them, and what they say to ASGI."""
 
     start: bytes
@@ -46,7 +46,7 @@ class PlainHead(Head, eq=False):
 
 
 class KnownHeads:
-    """Which heads were seen, the most recently used."""
+    """Which heads were seen, the most recently used; nobody else keeps them alive."""
 
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
@@ -74,4 +74,4 @@ class KnownHeads:
             exchange.media_type = kind
             coding = encoding(exchange.accept_encoding) if exchange.accept_encoding else ""
             known = PlainHead(known.start, known.content_length, known.scope, exchange, coding)
-        self._heads.put(head, known, _FACTOR * len(head))
+        self._heads.put(head, known, 4 * len(head) + _BYTES_BESIDE)

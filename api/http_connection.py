@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from time import perf_counter
 from typing import Any, Final
+from weakref import ref
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -51,7 +52,7 @@ class Connection(HttpToolsProtocol):
         """When the last answer was complete, on `perf_counter`."""
         self.is_between = True
         """Whether all that was received was whole messages, and they were started."""
-        self._known: dict[int, Head] = {}
+        self._known: dict[int, ref[Head]] = {}
         """Heads of requests on this connection, by the size of the whole request."""
         self._new_head: bytes | None = None
 
@@ -87,7 +88,8 @@ class Connection(HttpToolsProtocol):
     def find(self, data: bytes) -> Head | None:
         """Find the head of a whole request among those seen; one of the same size likely has the same."""
         known = self._known.get(len(data))
-        return known if known is not None and data.startswith(known.start) else self._recognise(data)
+        head = None if known is None else known()
+        return head if head is not None and data.startswith(head.start) else self._recognise(data)
 
     def _recognise(self, data: bytes) -> Head | None:
         end = data.find(b"\r\n\r\n", 0, MAX_HEAD) if data.startswith(_POST) else -1
@@ -99,7 +101,7 @@ class Connection(HttpToolsProtocol):
         elif len(data) == end + 4 + known.content_length:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
-            self._known[len(data)] = known
+            self._known[len(data)] = ref(known)
             return known
         return None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import ref
+
 import pytest
 
 from api.exchange import Scope
@@ -94,3 +96,17 @@ def test_scopes_of_requests_with_one_head_share_nothing_that_may_be_changed() ->
     assert second["client"] == ("10.0.0.2", 3)
     assert second["headers"] == [(name.encode(), value.encode()) for name, value in JSON.items()]
     assert "path" not in second
+
+
+def test_heads_are_kept_alive_by_the_cache_alone_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.heads._MAX_HEADS", 3)
+    heads = KnownHeads(LIMIT)
+    kept = []
+    for number in range(5):
+        head = f"POST /graphql HTTP/1.1\r\ncontent-length: {number}".encode()
+        heads.learn(head, {"headers": [(b"content-length", str(number).encode())]})
+        found = heads.find(head)
+        assert found is not None
+        kept.append(ref(found))
+        del found
+    assert [each() is not None for each in kept] == [False, False, True, True, True]
