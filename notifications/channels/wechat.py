@@ -124,11 +124,9 @@ class WechatClient:
             return token
 
     async def _shared_token(self, refused: str | None) -> str:
-        if refused is not None:
-            await self._delete_if(keys=[self._token_key], args=[refused])
         mark = secrets.token_hex(8)
         for _ in range(_POLLS):
-            if (known := await self._known_token()) is not None:
+            if (known := await self._known_token(refused)) is not None:
                 return known
             if await self._redis.set(self._lock_key, mark, nx=True, px=_LOCK_MS):
                 break
@@ -137,7 +135,7 @@ class WechatClient:
             raise WechatUnavailableError("no token in time", sent=False)
         try:
             # Between the look and the lock another process may have renewed it.
-            if (known := await self._known_token()) is not None:
+            if (known := await self._known_token(refused)) is not None:
                 return known
             token, life_s = await self._fetch_token(force=refused is not None)
             await self._redis.set(self._token_key, token, ex=max(life_s - _EARLY_S, 1))
@@ -145,9 +143,11 @@ class WechatClient:
         finally:
             await self._delete_if(keys=[self._lock_key], args=[mark])
 
-    async def _known_token(self) -> str | None:
+    async def _known_token(self, refused: str | None) -> str | None:
+        # A refused one stays until it is replaced: who found none would not ask for another than that.
         known = await self._redis.get(self._token_key)
-        return known.decode("ascii") if isinstance(known, bytes) else known
+        token = known.decode("ascii") if isinstance(known, bytes) else known
+        return None if token == refused else token
 
     async def _fetch_token(self, *, force: bool) -> tuple[str, int]:
         body = {

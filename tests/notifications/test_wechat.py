@@ -93,6 +93,25 @@ def test_all_processes_share_one_access_token(redis_url: str) -> None:
     asyncio.run(main())
 
 
+def test_a_refused_token_whose_renewal_failed_is_not_taken_for_none(redis_url: str) -> None:
+    async def main() -> None:
+        async with world(redis_url) as (wechat, client, other):
+            wechat.consents["o1", "template-2"] = 2
+            await client.send_subscribe_message(MESSAGE)
+            wechat.expire_tokens()
+            wechat.token_error = 45009
+            with pytest.raises(WechatRefusedError) as caught:
+                await client.send_subscribe_message(MESSAGE)
+            assert caught.value.code == 45009
+            assert (wechat.tokens, wechat.forced, len(wechat.messages)) == (["access-1"], 0, 1)
+            wechat.token_error = None
+            await other.send_subscribe_message(MESSAGE)
+            assert (wechat.tokens, wechat.forced) == (["access-1", "access-2"], 1)
+            assert len(wechat.messages) == 2
+
+    asyncio.run(main())
+
+
 def test_a_refused_token_is_renewed_once_for_all(redis_url: str) -> None:
     async def main() -> None:
         async with world(redis_url) as (wechat, client, other):
