@@ -48,8 +48,8 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.direct: DirectAnswers | None = getattr(self.app, "direct", None)
-        self.answered_at = 0.0
-        """When the last answer was complete, on `perf_counter`."""
+        self.answered_at = perf_counter()
+        """When the last answer was complete, or the connection opened, on `perf_counter`."""
         self.is_between = True
         """Whether all that was received was whole messages, and they were started."""
         self._known: dict[int, ref[Head]] = {}

@@ -41,13 +41,13 @@ TEXTS = (HELLO, LONG, SLOW, REFUSED)
 def direct(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The bodies that were answered straight from the connection."""
     bodies: list[bytes] = []
-    write = GraphQLProtocol._write
+    write = GraphQLProtocol.write
 
     def noting(self: GraphQLProtocol, answer: bytes, started: float) -> None:
         bodies.append(answer)
         write(self, answer, started)
 
-    monkeypatch.setattr(GraphQLProtocol, "_write", noting)
+    monkeypatch.setattr(GraphQLProtocol, "write", noting)
     return bodies
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,36 +80,65 @@ def test_who_was_answered_the_longest_ago_goes_first(port: int) -> None:
 
 
 class Seat:
-    """Takes its turn by a given action."""
+    """Takes its turn by an action of its own, and notes it and what is sent."""
 
-    def __init__(self, answered_at: float, action: Any) -> None:
+    def __init__(self, log: list[str], answered_at: float, name: str, action: Any = None) -> None:
         self.loop = asyncio.get_running_loop()
         self.answered_at = answered_at
-        self.take_turn = action
+        self._log, self._name, self._action = log, name, action
+
+    def take_turn(self) -> bytes:
+        self._log.append(self._name)
+        if self._action is not None:
+            self._action()
+        return self._name.encode()
+
+    def write(self, answer: bytes, answered_at: float) -> None:
+        assert answered_at <= time.perf_counter()
+        self._log.append(f"sent {answer.decode()}")
+
+
+async def served(seats: list[tuple[float, str, Any]]) -> list[str]:
+    """Let all take their turns; tell what happened."""
+    log = list[str]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: log.append(str(context["exception"])))
+    turns = Turns()
+    for answered_at, name, action in seats:
+        turns.add(Seat(log, answered_at, name, partial(action, turns, log) if action else None))
+    assert log == []
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return log
 
 
 def test_a_turn_that_fails_takes_none_from_the_others() -> None:
-    asyncio.run(take_turns())
-
-
-async def take_turns() -> None:
-    loop, turns, taken = asyncio.get_running_loop(), Turns(), list[object]()
-    loop.set_exception_handler(lambda _, context: taken.append(str(context["exception"])))
-
-    def late() -> None:
-        taken.append(1)
-        turns.add(Seat(0.0, lambda: taken.append("next round")))
-
-    def failing() -> None:
+    def fail(_turns: Turns, _log: list[str]) -> None:
         raise ValueError("no answer")
 
-    actions = {4: lambda: taken.append(4), 1: late, 3: lambda: taken.append(3), 2: failing}
-    for answered_at, action in actions.items():
-        turns.add(Seat(answered_at, action))
-    assert taken == []
-    for _ in range(4):
-        await asyncio.sleep(0)
-    assert taken == [1, "no answer", "next round", 3, 4]
+    happened = asyncio.run(served([(4, "d", None), (1, "a", None), (3, "c", None), (2, "b", fail)]))
+    assert happened == ["a", "b", "sent a", "no answer", "c", "d", "sent c", "sent d"]
+
+
+def test_whoever_comes_between_is_served_by_the_same_rule() -> None:
+    def add(turns: Turns, log: list[str]) -> None:
+        turns.add(Seat(log, 2.5, "b+"))
+
+    happened = asyncio.run(served([(1, "a", add), (2, "b", None), (3, "c", add)]))
+    assert happened == ["a", "b", "b+", "c", "b+", *(f"sent {name}" for name in ("a", "b", "b+", "c", "b+"))]
+
+
+def test_sixteen_answers_are_sent_together_and_a_slow_one_lets_none_wait() -> None:
+    names = [f"{number:02}" for number in range(20)]
+    happened = asyncio.run(served([(9.0, name, None) for name in names]))
+    first, second = names[:16], names[16:]
+    sent = {name: f"sent {name}" for name in names}
+    assert happened == [*first, *map(sent.get, first), *second, *map(sent.get, second)]
+
+    def slow(_turns: Turns, _log: list[str]) -> None:
+        time.sleep(0.002)
+
+    happened = asyncio.run(served([(1, "a", None), (2, "b", slow), (3, "c", None)]))
+    assert happened == ["a", "b", "sent a", "sent b", "c", "sent c"]
 
 
 def in_pieces(monkeypatch: pytest.MonkeyPatch, after: Any = None) -> None:
