@@ -75,7 +75,7 @@ def _is_usual(answer: Answer, exchange: Exchange) -> bool:
 
 
 def header_lines(answer: Answer, exchange: Exchange, cors: Cors, coding: Encoding, size: int) -> bytes:
-    """Write the end of the request id's line, the other headers of an answer and the empty line after them."""
+    """Write the end of the request id's line, the other headers and the empty line after them."""
     if _is_usual(answer, exchange):
         return _usual_lines(exchange.media_type, coding, size)
     return _lines(head_of(answer, exchange, cors, coding, size))

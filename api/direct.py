@@ -64,7 +64,7 @@ class DirectAnswers:
     def reply(self, request: bytes, started: float, first: bytes) -> bytes | None:
         """Write the stored answer to a request whose very bytes were given it before, and count the request.
 
-        None where there is none. `started` is on `perf_counter`, `first` is what `Connection.server_lines` gives.
+        None where there is none. `started` is on `perf_counter`, `first` from `Connection.server_lines`.
         """
         reply = self._reply_to(request)
         if reply is None or (stored := self._given(reply)) is None:

@@ -21,7 +21,7 @@ _POST: Final = b"POST /graphql HTTP/1.1\r\n"
 _MAX_KNOWN: Final = 8
 
 _LINES: Final[list[Any]] = [None, b""]
-"""The server's own headers (the date), of which it makes a new list every second, and what is written of them."""
+"""The server's own headers (the date), a new list every second, and what is written of them."""
 
 
 class Cycle(RequestResponseCycle):

@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Final, Protocol
 
 _MOST_AT_ONCE: Final = 16
-_LONGEST_S: Final = 0.001  # an answer that took longer holds back none that were made before it
+_AT_MOST_S: Final = 0.001  # after which none more is answered before those that were are sent
 
 
 class Waiting(Protocol):
@@ -48,7 +48,7 @@ class Turns:
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer a few requests, then send what was answered."""
         waiting, answered = self._waiting, list[tuple[Waiting, bytes | None]]()
-        until = perf_counter() + _LONGEST_S
+        until = perf_counter() + _AT_MOST_S
         try:
             while waiting and len(answered) < _MOST_AT_ONCE and perf_counter() < until:
                 connection = heappop(waiting)[-1]
