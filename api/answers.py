@@ -18,10 +18,10 @@ from engine.responses import ResponseCache, StoredResponse
 _CONTENT_TYPES: Final = {kind: f"{kind}; charset=utf-8".encode() for kind in (GRAPHQL_RESPONSE, JSON)}
 _VARY: Final = (b"vary", b"accept, accept-encoding, accept-language, origin")
 _OK: Final = 200
-STATUS_LINES: Final = {
-    int(status): b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
+_OPENINGS: Final = {
+    int(status): b"HTTP/1.1 %d %b\r\nx-request-id: " % (status, status.phrase.encode())
+    for status in HTTPStatus
 }
-ID_LABEL: Final = b"x-request-id: "
 _BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
@@ -75,7 +75,7 @@ def _is_usual(answer: Answer, exchange: Exchange) -> bool:
 
 
 def header_lines(answer: Answer, exchange: Exchange, cors: Cors, coding: Encoding, size: int) -> bytes:
-    """Write the end of the request id's line, the other headers and the empty line after them."""
+    """Write the headers of an answer behind its request id, and the empty line after them."""
     if _is_usual(answer, exchange):
         return _usual_lines(exchange.media_type, coding, size)
     return _lines(head_of(answer, exchange, cors, coding, size))
@@ -87,12 +87,12 @@ def _usual_lines(kind: MediaType, coding: Encoding, size: int) -> bytes:
 
 
 def _lines(fields: Headers) -> bytes:
-    return b"".join([b"\r\n", *(b"%b: %b\r\n" % pair for pair in fields), b"\r\n"])
+    return b"".join([*(b"%b: %b\r\n" % pair for pair in fields), b"\r\n"])
 
 
-def message(status: int, first: bytes, request_id: str, lines: bytes, body: bytes) -> bytes:
-    """Write an answer for the socket; `first` are the server's own header lines and `ID_LABEL`."""
-    return b"".join((STATUS_LINES[status], first, request_id.encode(), lines, body))
+def message(status: int, request_id: str, first: bytes, lines: bytes, body: bytes) -> bytes:
+    """Write an answer for the socket; `first` are the server's own header lines."""
+    return b"".join((_OPENINGS[status], request_id.encode(), b"\r\n", first, lines, body))
 
 
 def coding_at_hand(

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from time import perf_counter
 from typing import Final
 
-from api.answers import STATUS_LINES, Answer, coding_at_hand, header_lines, message
+from api.answers import Answer, coding_at_hand, header_lines, message
 from api.eager import Resumed
 from api.exchange import ASGIApplication, Exchange, Receive, Scope, Send, new_request_id
 from api.graphql_http import GraphQLOverHTTP
@@ -24,7 +24,6 @@ WRITTEN: Final = "mintong.written"
 
 In a scope it is the request as it came: its head, all its bytes, and the lines of the server's own headers.
 """
-_OK_LINE: Final = STATUS_LINES[HTTPStatus.OK]
 _MAX_REPLY_BYTES: Final = 16_000_000
 _REPLY_BYTES: Final = 400  # counted for each reply beside its request
 
@@ -56,27 +55,25 @@ class DirectAnswers:
         self._replies: dict[bytes, Reply] = {}
         """By all the bytes of a request, the oldest first."""
         self._reply_to = self._replies.get
-        # Replies are remembered only where answers are kept.
-        self._given = graphql.ready.given if graphql.ready else lambda _: None
-        self._is_logged = graphql.is_logged
         self._reply_bytes = 0
 
     def reply(self, request: bytes, started: float, first: bytes) -> bytes | None:
         """Write the stored answer to a request whose very bytes were given it before, and count the request.
 
-        None where there is none. `started` is on `perf_counter`, `first` from `Connection.server_lines`.
+        None where there is none. `started` is on `perf_counter`, `first` the server's own header lines.
         """
-        reply = self._reply_to(request)
-        if reply is None or (stored := self._given(reply)) is None:
+        reply, graphql = self._reply_to(request), self._graphql
+        ready = graphql.ready
+        if reply is None or ready is None or (stored := ready.given(reply)) is None:
             return None
         body = stored.codings.get(reply.coding) if reply.coding else stored.body
         if body is None:
             return None
         request_id, seconds = new_request_id(), perf_counter() - started
         reply.tally.add(seconds)
-        if self._is_logged("ok"):
-            self._graphql.log(request_id, reply.operation, Answer(200, stored.body, "ok"), seconds)
-        return b"".join((_OK_LINE, first, request_id.encode(), reply.head, body))
+        if graphql.is_logged("ok"):
+            graphql.log(request_id, reply.operation, Answer(200, stored.body, "ok"), seconds)
+        return message(200, request_id, first, reply.head, body)
 
     def answer(
         self, head: Head, request: bytes, started: float, first: bytes
@@ -117,7 +114,7 @@ class DirectAnswers:
         lines = header_lines(answer, exchange, graphql.cors, coding, len(body))
         if answer.stored is not None and answer.status == HTTPStatus.OK:
             self._remember(request, Reply(answer.stored, operation, coding, lines, tally))
-        return message(answer.status, first, exchange.request_id, lines, body)
+        return message(answer.status, exchange.request_id, first, lines, body)
 
     def _remember(self, request: bytes, reply: Reply) -> None:
         replies = self._replies

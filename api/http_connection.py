@@ -13,7 +13,6 @@ from weakref import ref
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from api.answers import ID_LABEL
 from api.direct import WRITTEN, DirectAnswers
 from api.heads import MAX_HEAD, Head
 
@@ -21,7 +20,7 @@ _POST: Final = b"POST /graphql HTTP/1.1\r\n"
 _MAX_KNOWN: Final = 8
 
 _LINES: Final[list[Any]] = [None, b""]
-"""The server's own headers (the date), a new list every second, and what is written of them."""
+"""The server's own headers (the date), of which it makes a new list every second, and their lines."""
 
 
 class Cycle(RequestResponseCycle):
@@ -130,10 +129,10 @@ class Connection(HttpToolsProtocol):
         self._start_asgi_task(cycle, app)
 
     def server_lines(self) -> bytes:
-        """Write the server's own headers as lines, and the label of the request id."""
+        """Write the server's own headers as lines."""
         headers = self.server_state.default_headers
         if _LINES[0] is not headers:
-            _LINES[:] = headers, b"".join([*(b"%b: %b\r\n" % pair for pair in headers), ID_LABEL])
+            _LINES[:] = headers, b"".join([b"%b: %b\r\n" % pair for pair in headers])
         lines: bytes = _LINES[1]
         return lines
 

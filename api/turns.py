@@ -10,6 +10,7 @@ next few. Whoever is on the other side of the connections is woken once for all 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
 from time import perf_counter
@@ -35,7 +36,8 @@ class Waiting(Protocol):
 class Turns:
     """The connections that wait on one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
+        self._clock = clock
         self._waiting: list[tuple[float, int, Waiting]] = []
         self._arrivals = count()
 
@@ -48,15 +50,15 @@ class Turns:
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer a few requests, then send what was answered."""
         waiting, answered = self._waiting, list[tuple[Waiting, bytes | None]]()
-        until = perf_counter() + _AT_MOST_S
+        until = self._clock() + _AT_MOST_S
         try:
-            while waiting and len(answered) < _MOST_AT_ONCE and perf_counter() < until:
+            while waiting and len(answered) < _MOST_AT_ONCE and self._clock() < until:
                 connection = heappop(waiting)[-1]
                 answered.append((connection, connection.take_turn()))
         finally:
             if waiting:
                 loop.call_soon(self._serve, loop)
-            now = perf_counter()
+            now = self._clock()
             for connection, answer in answered:
                 if answer is not None:
                     connection.write(answer, now)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,76 +68,94 @@ def test_who_was_answered_the_longest_ago_goes_first(port: int) -> None:
     wires = {name: known(port, name) for name in ("a", "b", "c")}
     blocking = known(port, "x")
     blocking.ask(say("x", blocks=True))
+    wires["n"] = Wire(port)  # new: it goes last
+    time.sleep(0.1)
     SAID.clear()
     blocking.socket.sendall(say("x", blocks=True))
     time.sleep(0.1)
-    for name in ("c", "a", "b"):
+    for name in ("n", "c", "a", "b"):
         wires[name].socket.sendall(say(name))
-    assert [said(wires[name].read()) for name in ("a", "b", "c")] == ["a", "b", "c"]
-    assert SAID == ["x", "a", "b", "c"]
+    assert [said(wires[name].read()) for name in ("a", "b", "c", "n")] == ["a", "b", "c", "n"]
+    assert SAID == ["x", "a", "b", "c", "n"]
     assert said(blocking.read()) == "x"
 
 
-class Seat:
-    """Takes its turn by an action of its own, and notes it and what is sent."""
+class Table:
+    """Turns on a clock that stands still unless it is set, and what happened in them."""
 
-    def __init__(self, log: list[str], answered_at: float, name: str, action: Any = None) -> None:
-        self.loop = asyncio.get_running_loop()
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.loop = asyncio.new_event_loop()
+        self.happened = list[str]()
+        self.turns = Turns(lambda: self.now)
+
+    def add(self, answered_at: float, name: str, action: Callable[[], None] = lambda: None) -> None:
+        """Let somebody wait whose turn is an action."""
+        self.turns.add(Seat(self, answered_at, name, action))
+
+    def serve(self) -> list[str]:
+        """Let all take their turns; tell what happened."""
+        self.loop.set_exception_handler(lambda _, context: self.happened.append(str(context["exception"])))
+        assert self.happened == []
+        for _ in range(10):
+            self.loop.run_until_complete(asyncio.sleep(0))
+        self.loop.close()
+        return self.happened
+
+
+class Seat:
+    """Notes its turn and what is sent."""
+
+    def __init__(self, table: Table, answered_at: float, name: str, action: Callable[[], None]) -> None:
+        self.loop = table.loop
         self.answered_at = answered_at
-        self._log, self._name, self._action = log, name, action
+        self._table, self._name, self._action = table, name, action
 
     def take_turn(self) -> bytes:
-        self._log.append(self._name)
-        if self._action is not None:
-            self._action()
+        self._table.happened.append(self._name)
+        self._action()
         return self._name.encode()
 
     def write(self, answer: bytes, answered_at: float) -> None:
-        assert answered_at <= time.perf_counter()
-        self._log.append(f"sent {answer.decode()}")
-
-
-async def served(seats: list[tuple[float, str, Any]]) -> list[str]:
-    """Let all take their turns; tell what happened."""
-    log = list[str]()
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: log.append(str(context["exception"])))
-    turns = Turns()
-    for answered_at, name, action in seats:
-        turns.add(Seat(log, answered_at, name, partial(action, turns, log) if action else None))
-    assert log == []
-    for _ in range(10):
-        await asyncio.sleep(0)
-    return log
+        assert answered_at == self._table.now
+        self._table.happened.append(f"sent {answer.decode()}")
 
 
 def test_a_turn_that_fails_takes_none_from_the_others() -> None:
-    def fail(_turns: Turns, _log: list[str]) -> None:
+    def fail() -> None:
         raise ValueError("no answer")
 
-    happened = asyncio.run(served([(4, "d", None), (1, "a", None), (3, "c", None), (2, "b", fail)]))
-    assert happened == ["a", "b", "sent a", "no answer", "c", "d", "sent c", "sent d"]
+    table = Table()
+    table.add(4, "d")
+    table.add(1, "a")
+    table.add(3, "c")
+    table.add(2, "b", fail)
+    assert table.serve() == ["a", "b", "sent a", "no answer", "c", "d", "sent c", "sent d"]
 
 
 def test_whoever_comes_between_is_served_by_the_same_rule() -> None:
-    def add(turns: Turns, log: list[str]) -> None:
-        turns.add(Seat(log, 2.5, "b+"))
+    table = Table()
+    table.add(1, "a", lambda: table.add(2.5, "b+"))
+    table.add(2, "b")
+    table.add(3, "c", lambda: table.add(2.5, "d"))
+    sent = [f"sent {name}" for name in ("a", "b", "b+", "c", "d")]
+    assert table.serve() == ["a", "b", "b+", "c", "d", *sent]
 
-    happened = asyncio.run(served([(1, "a", add), (2, "b", None), (3, "c", add)]))
-    assert happened == ["a", "b", "b+", "c", "b+", *(f"sent {name}" for name in ("a", "b", "b+", "c", "b+"))]
+
+def test_sixteen_answers_are_sent_together() -> None:
+    table, names = Table(), [f"{number:02}" for number in range(20)]
+    for name in names:
+        table.add(9.0, name)
+    sent = [f"sent {name}" for name in names]
+    assert table.serve() == [*names[:16], *sent[:16], *names[16:], *sent[16:]]
 
 
-def test_sixteen_answers_are_sent_together_and_a_slow_one_lets_none_wait() -> None:
-    names = [f"{number:02}" for number in range(20)]
-    happened = asyncio.run(served([(9.0, name, None) for name in names]))
-    first, second = names[:16], names[16:]
-    sent = {name: f"sent {name}" for name in names}
-    assert happened == [*first, *map(sent.get, first), *second, *map(sent.get, second)]
-
-    def slow(_turns: Turns, _log: list[str]) -> None:
-        time.sleep(0.002)
-
-    happened = asyncio.run(served([(1, "a", None), (2, "b", slow), (3, "c", None)]))
-    assert happened == ["a", "b", "sent a", "sent b", "c", "sent c"]
+def test_after_a_slow_answer_all_are_sent_before_the_next_is_made() -> None:
+    table = Table()
+    table.add(1, "a")
+    table.add(2, "b", lambda: setattr(table, "now", 0.002))
+    table.add(3, "c")
+    assert table.serve() == ["a", "b", "sent a", "sent b", "c", "sent c"]
 
 
 def in_pieces(monkeypatch: pytest.MonkeyPatch, after: Any = None) -> None:
