@@ -82,15 +82,15 @@ class PageView(msgspec.Struct, frozen=True):
     page_info: PageInfoView
 
 
-DEPARTMENTS = {f"d{i}": DepartmentView(f"d{i}", f"市场监督管理局第{i}分局") for i in range(40)}
-DIVISIONS = {f"37{i:04}": DivisionView(f"37{i:04}", f"历下区第{i}街道") for i in range(150)}
+DEPARTMENTS = {f"d{i}": DepartmentView(f"d{i}", f"市场监管第{i}分局") for i in range(40)}
+DIVISIONS = {f"37{i:04}": DivisionView(f"37{i:04}", f"第{i}街道") for i in range(150)}
 _RNG = random.Random(20261122)
 CATALOGUE = [
     ItemView(
         f"item:{i}",
         f"37{i:08}",
-        f"个体工商户设立登记（第{i}类）",
-        "窗口或网上均可办理，当场受理，三日内办结。",
+        f"个体户登记（第{i}类）",
+        "窗口网上均可办理。",
         "ENTERPRISE",
         _RNG.choice(list(Channel)),
         _RNG.randrange(0, 50_000),
