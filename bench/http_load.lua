@@ -1,5 +1,6 @@
 -- Asks for pages at random over kept-alive connections: wrk -s http_load.lua URL -- BODIES SEED
--- BODIES holds one request body per line. The result is one line of JSON; latencies in microseconds.
+-- BODIES holds one request body per line. The result is one line of JSON, with how often each latency was seen,
+-- in microseconds.
 local requests = {}
 
 function init(args)
@@ -18,11 +19,14 @@ function request()
 end
 
 function done(summary, latency)
-  local errors = summary.errors
+  local errors, seen = summary.errors, {}
+  for i = 1, #latency do
+    seen[i] = string.format("[%d,%d]", latency(i))
+  end
   io.write(string.format(
-    '{"requests":%d,"micros":%d,"bytes":%d,"failed":%d,"p50":%d,"p99":%d}\n',
-    summary.requests, summary.duration, summary.bytes,
+    '{"requests":%d,"micros":%d,"failed":%d,"latencies":[%s]}\n',
+    summary.requests, summary.duration,
     errors.connect + errors.read + errors.write + errors.status + errors.timeout,
-    latency:percentile(50), latency:percentile(99)
+    table.concat(seen, ",")
   ))
 end
